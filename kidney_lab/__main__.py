@@ -1,0 +1,55 @@
+"""The command: composes `conf/` and runs the task. Nothing heavy is imported before a task needs it."""
+
+import os
+import sys
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import get_method
+from omegaconf import DictConfig
+
+from kidney_lab.composition.arguments import prepare_arguments
+from kidney_lab.composition.messages import USER_ERRORS, describe
+from kidney_lab.composition.resolvers import register_resolvers
+from kidney_lab.composition.search_path import config_folder, register_experiments
+
+
+@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
+def run_task(config: DictConfig) -> object:
+    """Runs the task that the configuration names.
+
+    In a sweep the user's errors are left to Hydra, which goes on with the other jobs.
+    """
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return get_method(config.task._target_)(config)
+    try:
+        return get_method(config.task._target_)(config)
+    except USER_ERRORS as error:
+        _refuse(error)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    print(f"kidney_lab: {describe(error, sys.argv[1:])}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main() -> None:
+    """Entry of `python -m kidney_lab` and of the `kidney-lab` script.
+
+    Exit codes: 0 done, 2 the input or the configuration is wrong (one message, no traceback), 1 anything else.
+    """
+    register_resolvers()
+    register_experiments()
+    # Hydra prints and swallows exceptions unless told not to; the sentence and the exit code are ours to choose.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        sys.argv[1:] = prepare_arguments(sys.argv[1:])
+        run_task()
+    except USER_ERRORS as error:
+        _refuse(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The command line before Hydra sees it: paths without Hydra's quoting, and `resume=RUN`."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from kidney_lab.errors import InputError
+
+PATH_KEYS = (
+    "data.root",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "init",
+    "input",
+    "output",
+    "predictions",
+    "prepare.root",
+    "references",
+    "resume",
+    "run",
+    "runs",
+)
+"""Keys whose values are paths: spaces, brackets, `=` and commas in them mean themselves."""
+
+_ASSIGNMENT = re.compile(r"(?P<key>[+~]{0,2}[^=]+)=(?P<value>.*)", re.DOTALL)
+
+
+def quote_path(value: str) -> str:
+    """Writes a path so that Hydra's override grammar reads exactly that path.
+
+    Args:
+        value: the path as the user typed it.
+
+    Returns:
+        The value in single quotes, unless it needs none or is quoted already.
+    """
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return value
+    if re.fullmatch(r"[\w./-]+", value, re.ASCII) and not re.fullmatch(r"[\d.+-]*|null|true|false", value, re.I):
+        return value
+    # Backslashes matter to the grammar only in front of a quote or at the end of the string.
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
+    return f"'{escaped}'"
+
+
+def _quote_argument(argument: str, multirun: bool) -> str:
+    match = _ASSIGNMENT.fullmatch(argument)
+    if match is None or match["key"].lstrip("+") not in PATH_KEYS:
+        return argument
+    key, value = match["key"], match["value"]
+    is_list = value.startswith("[") and value.endswith("]") and not Path(value).exists()
+    is_sweep = multirun and "," in value and not Path(value).exists()
+    if not value or value == "null" or is_list or is_sweep:
+        return argument
+    return f"{key}={quote_path(value)}"
+
+
+def _value_of(arguments: Sequence[str], key: str) -> str | None:
+    for argument in reversed(arguments):
+        match = _ASSIGNMENT.fullmatch(argument)
+        if match is not None and match["key"] == key:
+            return match["value"]
+    return None
+
+
+def _name(override: str) -> str:
+    return override.split("=", 1)[0].lstrip("+~")
+
+
+def _with_stored_overrides(arguments: list[str], run: str) -> list[str]:
+    """Puts the overrides that the run was started with before those given now, which win."""
+    record = Path(run) / "run.json"
+    if not record.is_file():
+        raise InputError(
+            f"resume={run} is no run folder: it has no run.json. Name the folder that an earlier training printed."
+        )
+    stored = json.loads(record.read_text(encoding="utf-8"))["overrides"]
+    given = {_name(argument) for argument in arguments}
+    kept = [override for override in stored if _name(override) not in given]
+    return [*kept, *arguments, f"hydra.run.dir={quote_path(str(Path(run).resolve()))}"]
+
+
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Rewrites the command line into Hydra's grammar; applied twice it changes nothing more.
+
+    `resume=RUN` becomes the run's own command line again, with today's overrides after it and the run folder as
+    output. Path values are quoted.
+
+    Args:
+        arguments: what follows `python -m kidney_lab`.
+
+    Returns:
+        The arguments for Hydra.
+
+    Raises:
+        InputError: `resume` names a folder that is no run.
+    """
+    multirun = any(argument in ("-m", "--multirun") for argument in arguments)
+    result = list(arguments)
+    run = _value_of(result, "resume")
+    if run and run != "null" and _value_of(result, "hydra.run.dir") is None:
+        result = _with_stored_overrides(result, run.strip("'\""))
+    return [_quote_argument(argument, multirun) for argument in result]

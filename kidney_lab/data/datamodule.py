@@ -1,0 +1,101 @@
+"""Batches of one stage: training patches, fixed validation patches, and whole validation cases."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from monai.transforms import Compose
+from torch.utils.data import DataLoader
+
+from kidney_lab.data.sampling import EpochSampler
+from kidney_lab.data.splits import Split
+from kidney_lab.data.store import Store
+from kidney_lab.data.views import PatchDataset, PatchView, WholeCaseDataset
+
+
+class StageDataModule(pl.LightningDataModule):
+    """Reads one stage's samples from its store.
+
+    Args:
+        store: of the stage's grid.
+        split: of the dataset.
+        view: how training samples are read.
+        intensity: MONAI transform from HU to the network's input.
+        augment: MONAI dictionary transform.
+        labels: foreground labels.
+        batch_size: per rank.
+        num_workers: loading processes per rank; None: one less than there are cores, at most 8.
+        seed: of sampling and augmentation.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        split: Split,
+        *,
+        view: PatchView,
+        intensity: Any,
+        augment: Compose,
+        labels: Sequence[int],
+        batch_size: int,
+        num_workers: int | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # more ranks than validation cases
+        self.store = store
+        self.split = split
+        self.view = view
+        self.intensity = intensity
+        self.augment = augment
+        self.labels = labels
+        self.batch_size = batch_size
+        self.num_workers = min(8, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
+        self.seed = seed
+
+    def _patches(self, cases: Sequence[str], augment: Compose | None) -> PatchDataset:
+        return PatchDataset(
+            self.store,
+            cases,
+            view=self.view,
+            intensity=self.intensity,
+            augment=augment,
+            labels=self.labels,
+            seed=self.seed,
+        )
+
+    def _sampler(self, n_samples: int, epoch: int) -> EpochSampler:
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+        return EpochSampler(n_samples, batch_size=self.batch_size, rank=rank, world_size=world_size, epoch=epoch)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Augmented patches; begins with the epoch that the trainer is in, since workers read ahead at once."""
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        return DataLoader(
+            self._patches(self.split.train, self.augment),
+            batch_size=self.batch_size,
+            sampler=self._sampler(self.view.samples_per_epoch, epoch),
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=_on_gpu(self.trainer),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Two loaders: the same patches every time, and this rank's share of the whole cases."""
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+        patches = DataLoader(
+            self._patches(self.split.val, augment=None),
+            batch_size=self.batch_size,
+            # A list has no set_epoch, so Lightning cannot move it on: the same patches every time.
+            sampler=list(self._sampler(self.view.val_samples, epoch=0)),
+        )
+        share = self.split.val[rank::world_size]
+        cases = DataLoader(WholeCaseDataset(self.store, share, intensity=self.intensity), batch_size=None)
+        return [patches, cases]
+
+
+def _on_gpu(trainer: pl.Trainer | None) -> bool:
+    return trainer is not None and trainer.strategy.root_device.type == "cuda"

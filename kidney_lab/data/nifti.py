@@ -1,0 +1,152 @@
+"""NIfTI files: read and written without moving a voxel, and refused with a reason when they are broken."""
+
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import DTypeLike, NDArray
+
+from kidney_lab.errors import InputError
+from kidney_lab.geometry import Grid, Triple, Volume
+
+_SLAB_BYTES = 1 << 24
+_NIFTI = (nib.Nifti1Image, nib.Nifti1Pair, nib.Nifti2Image, nib.Nifti2Pair)
+
+
+def read_volume(path: Path, *, dtype: DTypeLike | None = None) -> Volume:
+    """Reads a volume in the orientation of its file.
+
+    The file is decoded slab by slab, so that KiTS's float64 images never lie in memory as such.
+
+    Args:
+        path: `.nii` or `.nii.gz`.
+        dtype: of the result; by default that of the file, or float32 where the file is float64 or scales its values
+            (`scl_slope`, `scl_inter`).
+
+    Returns:
+        The array, with the file's scaling applied, and its grid.
+
+    Raises:
+        InputError: the file is missing, truncated, no NIfTI, not 3D, or has no usable spacing.
+    """
+    image = _open(path)
+    grid = _grid(path, image)
+    proxy = image.dataobj
+    scaled = (proxy.slope, proxy.inter) != (1, 0)
+    if dtype is None:
+        dtype = np.float32 if scaled or proxy.dtype.kind == "f" else proxy.dtype.newbyteorder("=")
+    array = np.empty(grid.shape, dtype=dtype, order="F")
+    with _explained(path):
+        for columns, slab in _slabs(proxy, grid.shape):
+            array[..., columns] = slab * proxy.slope + proxy.inter if scaled else slab
+    return Volume(array, grid)
+
+
+def read_grid(path: Path) -> Grid:
+    """Reads shape and affine from the header alone, in the orientation of the file.
+
+    Args:
+        path: `.nii` or `.nii.gz`.
+
+    Returns:
+        The grid.
+
+    Raises:
+        InputError: as `read_volume`, for what the header shows.
+    """
+    return _grid(path, _open(path))
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Writes a volume, or nothing at all: the file appears under its name only when it is whole.
+
+    Args:
+        path: `.nii` or `.nii.gz`; the folder must exist.
+        volume: in any orientation; the data type is kept (bool becomes uint8).
+    """
+    array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
+    image = nib.Nifti1Image(array, volume.grid.affine, dtype=array.dtype)
+    image.set_sform(volume.grid.affine, code="scanner")
+    image.set_qform(volume.grid.affine, code="scanner")
+    image.header.set_xyzt_units("mm")
+    partial = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    try:
+        nib.save(image, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns what a broken file throws at its reader into one sentence."""
+    try:
+        yield
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"{path} is truncated or damaged ({error}); copy or download it again.") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check the path.") from error
+    except (ImageFileError, HeaderDataError) as error:
+        raise InputError(f"{path} is no readable NIfTI file ({error}); give a .nii or .nii.gz file.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error}); check that it is a whole .nii or .nii.gz file.") from error
+
+
+def _open(path: Path) -> Any:
+    """The image behind its header; voxels stay on disk."""
+    with _explained(path):
+        image = nib.load(path)
+        if not isinstance(image, _NIFTI):
+            raise ImageFileError(f"found {type(image).__name__}")
+    return image
+
+
+def _grid(path: Path, image: Any) -> Grid:
+    """Checks the header and takes the grid from it; a fourth axis of length 1 is dropped."""
+    shape = tuple(int(n) for n in image.shape)
+    if len(shape) == 4 and shape[3] == 1:
+        shape = shape[:3]
+    if len(shape) != 3 or 0 in shape:
+        raise InputError(f"{path} has shape {shape}, but a CT volume has three axes; give one 3D volume per file.")
+    spacing = _stored_spacing(path, image)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    usable = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-9
+    if not usable or not np.all(np.isfinite(spacing) & (spacing > 0)):
+        raise InputError(
+            f"{path} has spacing {spacing.tolist()} mm and affine {affine.tolist()}, but both must be finite and the "
+            "spacing above 0; mend the header from the original scan."
+        )
+    return Grid((shape[0], shape[1], shape[2]), affine)
+
+
+def _stored_spacing(path: Path, image: Any) -> NDArray[np.float64]:
+    """Spacing as the file has it: nibabel's own header has a zero already replaced by a one."""
+    header_file = image.file_map.get("header", image.file_map["image"]).filename
+    with _explained(path), ImageOpener(header_file, "rb") as file:
+        header = type(image.header).from_fileobj(file, check=False)
+    return np.asarray(header["pixdim"][1:4], dtype=np.float64)
+
+
+def _slabs(proxy: Any, shape: Triple) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Raw voxels in pieces along the last axis, the slowest of a NIfTI file."""
+    rows, columns, n = shape
+    layer = rows * columns * proxy.dtype.itemsize
+    step = max(1, _SLAB_BYTES // layer)
+    with ImageOpener(proxy.file_like, "rb") as file:
+        file.seek(proxy.offset)
+        for start in range(0, n, step):
+            stop = min(start + step, n)
+            wanted = layer * (stop - start)
+            data = file.read(wanted)
+            if len(data) < wanted:
+                raise EOFError(f"the voxels end after {layer * start + len(data)} of {layer * n} bytes")
+            yield slice(start, stop), np.frombuffer(data, proxy.dtype).reshape((rows, columns, -1), order="F")
+        file.read(1)  # reaches the end of a gzip stream, where its checksum is verified

@@ -1,0 +1,42 @@
+"""Which floating-point precision a device computes in."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Lightning's name of the precision that `auto` stands for.
+
+    Args:
+        precision: `auto`, or one of Lightning's names, which is returned as it is.
+        device: to compute on.
+
+    Returns:
+        `bf16-mixed` where the device multiplies bfloat16 in hardware (CUDA from Ampere on; CPUs with AMX or
+        AVX512-BF16), else `16-mixed` on a GPU and `32-true` on a CPU.
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    fast = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
+    return "bf16-mixed" if fast else "32-true"
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which a network trained in a precision also predicts.
+
+    Args:
+        precision: Lightning's name.
+        device: to compute on; a CPU computes what was trained in float16 in float32, which it is faster at.
+
+    Returns:
+        A context manager.
+    """
+    if precision == "bf16-mixed":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    if precision == "16-mixed" and device.type != "cpu":
+        return torch.autocast(device.type, dtype=torch.float16)
+    return nullcontext()

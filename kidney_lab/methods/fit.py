@@ -1,0 +1,123 @@
+"""Fits one stage: data, callbacks, logger and trainer, from the composed config."""
+
+import copy
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from kidney_lab.data.datamodule import StageDataModule
+from kidney_lab.data.dataset import Dataset
+from kidney_lab.data.store import Store
+from kidney_lab.errors import InputError
+from kidney_lab.labels import LABELS
+from kidney_lab.methods.callbacks import EpochTable
+from kidney_lab.methods.cost import count_flops, count_parameters
+from kidney_lab.methods.stage import Stage
+
+
+def fit_stage(
+    name: str, *, config: DictConfig, dataset: Dataset, store: Store, folder: Path, precision: str
+) -> dict[str, Any]:
+    """Trains a stage, or goes on where an interrupted run left it.
+
+    Args:
+        name: of the stage.
+        config: the whole composed configuration.
+        dataset: for labels and split.
+        store: of the stage's grid.
+        folder: of the run; checkpoints go to `stages/<name>/`.
+        precision: Lightning's name.
+
+    Returns:
+        What `run.json` says of the stage.
+    """
+    stage: Stage = instantiate(config.model.stages[name], _convert_="all")
+    if config.init is not None:
+        warm_start(stage.module, Path(config.init), name)
+    checkpoints = folder / "stages" / name
+    callbacks = build_callbacks(config.callbacks, checkpoints, name)
+    trainer = build_trainer(config, folder=folder, precision=precision, callbacks=callbacks)
+    data = StageDataModule(
+        store,
+        dataset.split,
+        view=stage.view,
+        intensity=stage.intensity,
+        augment=stage.augment,
+        labels=[LABELS[label] for label in dataset.labels],
+        batch_size=stage.batch_size,
+        num_workers=dataset.num_workers,
+        seed=config.seed,
+    )
+    last = checkpoints / "last.ckpt"
+    started = time.monotonic()
+    trainer.fit(stage.module, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = next(callback for callback in callbacks if isinstance(callback, ModelCheckpoint) and callback.monitor)
+    return {
+        "parameters": count_parameters(stage.module.network),
+        "flops": count_flops(stage.module.network, (1, 1, *stage.view.roi_size)),
+        "input_shape": [1, 1, *stage.view.roi_size],
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "wall_time_s": round(time.monotonic() - started, 1),
+        "best": _best(best),
+    }
+
+
+def _best(callback: ModelCheckpoint) -> dict[str, Any]:
+    state = torch.load(callback.best_model_path, map_location="cpu", weights_only=True)
+    score = callback.best_model_score
+    return {"monitor": callback.monitor, "value": None if score is None else float(score), "epoch": state["epoch"]}
+
+
+def build_callbacks(config: DictConfig, checkpoints: Path, stage: str) -> list[pl.Callback]:
+    """Callbacks of the config, told which stage they serve and where its checkpoints go."""
+    config = copy.deepcopy(config)
+    for callback in config.values():
+        if callback is not None and "dirpath" in callback:
+            callback.dirpath = str(checkpoints)
+    callbacks: list[pl.Callback] = [instantiate(callback) for callback in config.values() if callback is not None]
+    for callback in callbacks:
+        if isinstance(callback, EpochTable):
+            callback.stage = stage
+    return callbacks
+
+
+def build_trainer(config: DictConfig, *, folder: Path, precision: str, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Lightning's trainer; the logger is its only one, the epoch table being a callback."""
+    logger = instantiate(config.logger) if config.logger is not None else False
+    trainer: pl.Trainer = instantiate(
+        config.trainer, default_root_dir=str(folder), precision=precision, callbacks=callbacks, logger=logger
+    )
+    return trainer
+
+
+def warm_start(module: pl.LightningModule, init: Path, stage: str) -> None:
+    """Loads weights, and nothing else, from another training.
+
+    Args:
+        module: to load into.
+        init: a run folder (its best checkpoint of the same stage) or a checkpoint file.
+        stage: name of the stage.
+
+    Raises:
+        InputError: there is no such checkpoint, or its weights have other names or shapes.
+    """
+    path = init / "stages" / stage / "best.ckpt" if init.is_dir() else init
+    if not path.is_file():
+        raise InputError(f"init={init} has no checkpoint {path}: name a run folder or a .ckpt file.")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        module.load_state_dict(state.get("state_dict", state))
+    except RuntimeError as error:
+        details = " ".join(str(error).split())[:500]
+        raise InputError(
+            f"init={path} does not fit this model, use the model settings that it was trained with: {details}"
+        ) from error

@@ -1,0 +1,161 @@
+"""What a network's channels mean: one of several labels (softmax), or nested regions (sigmoid).
+
+KiTS scores nested regions, and its winners train on them directly: every region is a binary problem of its own, and the
+label map is read off from the outermost region inward. The other reading is the usual softmax over the labels.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kidney_lab.errors import InputError
+from kidney_lab.labels import LABELS, REGIONS
+
+
+class Output(ABC):
+    """Meaning of a network's channels.
+
+    Args:
+        labels: names of the dataset's foreground labels.
+        regions: names of the dataset's regions.
+    """
+
+    def __init__(self, labels: Sequence[str], regions: Sequence[str]) -> None:
+        self.labels = tuple(labels)
+        self.regions = tuple(regions)
+
+    @abstractmethod
+    def problem(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and target in the form that MONAI's losses take.
+
+        Args:
+            logits: `(B, C, D, H, W)`.
+            label: `(B, 1, D, H, W)`, label values.
+
+        Returns:
+            Input and target of the loss, of equal shape.
+        """
+
+    @abstractmethod
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Probabilities of the channels, same shape as `logits`, float32."""
+
+    @abstractmethod
+    def decide(self, probabilities: Tensor) -> Tensor:
+        """Label map of probabilities.
+
+        Args:
+            probabilities: `(C, ...)`, 0 to 1.
+
+        Returns:
+            `(...)`, uint8 label values.
+        """
+
+
+class LabelOutput(Output):
+    """Softmax over background and the labels; channel 0 is the background."""
+
+    def problem(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits as they are, and the one-hot reference."""
+        values = [0, *(LABELS[name] for name in self.labels)]
+        return logits, torch.cat([label == value for value in values], dim=1).to(logits.dtype)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Softmax over channels."""
+        return logits.float().softmax(dim=1)
+
+    def decide(self, probabilities: Tensor) -> Tensor:
+        """The most probable label; ties go to the background, then to the first label."""
+        best = probabilities[0].clone()
+        result = torch.zeros_like(best, dtype=torch.uint8)
+        # Channel by channel: torch's argmax over the leading axis takes ten times as long on a CPU.
+        for channel, name in enumerate(self.labels, start=1):
+            better = probabilities[channel] > best
+            result[better] = LABELS[name]
+            best = torch.maximum(best, probabilities[channel])
+        return result
+
+
+class RegionOutput(Output):
+    """One sigmoid per region, outermost first; each region's own label is what no region inside it covers."""
+
+    def problem(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Every region of every sample as a sample of one channel: `(B * R, 1, D, H, W)`.
+
+        MONAI's DiceCELoss takes binary cross-entropy for a single channel only; with several it would let the regions
+        compete in a softmax, although they overlap.
+        """
+        target = torch.cat([_is_any(label, REGIONS[name]) for name in self.regions], dim=1)
+        return logits.flatten(0, 1).unsqueeze(1), target.to(logits.dtype).flatten(0, 1).unsqueeze(1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Sigmoid of every channel."""
+        return logits.float().sigmoid()
+
+    def decide(self, probabilities: Tensor) -> Tensor:
+        """Paints the regions from the outermost to the innermost where they are more probable than not."""
+        result = torch.zeros(probabilities.shape[1:], dtype=torch.uint8, device=probabilities.device)
+        for channel, value in enumerate(own_labels(self.regions)):
+            result[probabilities[channel] > 0.5] = value
+        return result
+
+
+def own_labels(regions: Sequence[str]) -> list[int]:
+    """The label that remains of each region once the regions after it are painted over it.
+
+    Args:
+        regions: nested, outermost first.
+
+    Returns:
+        One label value per region: the one that its successor does not hold.
+
+    Raises:
+        InputError: the regions are not nested from the outermost inward.
+
+    >>> own_labels(["kidney_and_mass", "mass", "tumor"])
+    [1, 3, 2]
+    >>> own_labels(["kidney_and_mass", "tumor"])
+    [1, 2]
+    """
+    result = []
+    for region, inner in zip(regions, [*regions[1:], None], strict=True):
+        inside = REGIONS[inner] if inner is not None else ()
+        own = [value for value in REGIONS[region] if value not in inside]
+        if not set(inside) <= set(REGIONS[region]) or not own:
+            raise InputError(f"model.output=regions needs nested data.regions, outermost first; got {list(regions)}.")
+        result.append(own[0])
+    return result
+
+
+def region_mask(labels: Tensor, region: str) -> Tensor:
+    """Where a label map holds a region, bool, same shape."""
+    return _is_any(labels, REGIONS[region])
+
+
+def _is_any(labels: Tensor, values: Sequence[int]) -> Tensor:
+    mask = labels == values[0]
+    for value in values[1:]:
+        mask = mask | (labels == value)
+    return mask
+
+
+def build_output(kind: str, *, labels: Sequence[str], regions: Sequence[str]) -> Output:
+    """The output that `model.output` names.
+
+    Args:
+        kind: `labels` or `regions`.
+        labels: names of the dataset's foreground labels.
+        regions: names of the dataset's regions.
+
+    Returns:
+        The output.
+
+    Raises:
+        InputError: on any other kind.
+    """
+    kinds: dict[str, type[Output]] = {"labels": LabelOutput, "regions": RegionOutput}
+    if kind not in kinds:
+        raise InputError(f"model.output={kind} is unknown: choose one of {', '.join(kinds)}.")
+    return kinds[kind](labels, regions)

@@ -1,0 +1,124 @@
+"""Supervised training of one segmentation network: the LightningModule that most stages are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from kidney_lab.methods.output import Output
+from kidney_lab.methods.validation import CaseScores
+
+Batch = dict[str, Any]
+Inferer = Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
+
+
+class SupervisedSegmentation(pl.LightningModule):
+    """Trains a network on patches and validates it on whole cases.
+
+    Logged: `train/loss`; `val_patch/loss` on fixed patches; `val_case/<region>_dice` and their mean
+    `val_case/mean_dice`, on whole cases of the stage's grid, averaged over cases that hold the region.
+
+    Args:
+        network: `(B, C, D, H, W)` image to `(B, K, D, H, W)` logits.
+        loss: MONAI loss of input and target.
+        optimizer: partial, lacks the parameters.
+        scheduler: partial, lacks the optimizer; stepped once an epoch.
+        output: meaning of the network's channels.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: nn.Module,
+        loss: nn.Module,
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[..., LRScheduler],
+        output: Output,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.output = output
+        self.inferer: Inferer | None = None  # set by the stage
+        self.case_scores = CaseScores(output.regions)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits `(B, K, D, H, W)` of images `(B, C, D, H, W)`."""
+        logits: Tensor = self.network(image)
+        return logits
+
+    def _loss(self, batch: Batch) -> Tensor:
+        logits, target = self.output.problem(self(batch["image"]).float(), batch["label"])
+        value: Tensor = self.loss(logits, target)
+        return value
+
+    def on_train_epoch_start(self) -> None:
+        """Logs the learning rate of the epoch."""
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch of patches."""
+        loss = self._loss(batch)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> Tensor | None:
+        """Loss of a batch of patches (loader 0), or Dice of a whole case (loader 1).
+
+        Returns:
+            Loader 1: the predicted label map `(D, H, W)`, for whoever wants to show it.
+        """
+        if dataloader_idx == 0:
+            size = len(batch["image"])
+            self.log("val_patch/loss", self._loss(batch), batch_size=size, sync_dist=True, add_dataloader_idx=False)
+            return None
+        predicted = self.output.decide(self.infer(batch["image"][None])[0])
+        self.case_scores.add(batch["case"], predicted, batch["label"][0])
+        return predicted
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the mean over all ranks' cases."""
+        for name, value in self.case_scores.gather().items():
+            self.log(f"val_case/{name}", value, prog_bar=name == "mean_dice")
+
+    def infer(self, image: Tensor) -> Tensor:
+        """Probabilities of whole volumes, by the stage's inferer.
+
+        Args:
+            image: `(B, C, D, H, W)`, scaled as for training.
+
+        Returns:
+            `(B, K, D, H, W)`, 0 to 1, float32.
+        """
+        with torch.no_grad():
+            # float32 before windows are summed: bfloat16 sums would lose the small ones.
+            logits = self._full_precision(image) if self.inferer is None else self.inferer(image, self._full_precision)
+            return self.output.probabilities(logits)
+
+    def _full_precision(self, image: Tensor) -> Tensor:
+        logits: Tensor = self(image)
+        return logits.float()
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and scheduler of the config."""
+        optimizer = self.optimizer(self.parameters())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "name": "lr"}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Does nothing: `on_train_epoch_end` has stepped already.
+
+        Lightning steps only after the epoch's checkpoint is written, so that a resumed training would be one step of
+        the learning rate behind.
+        """
+
+    def on_train_epoch_end(self) -> None:
+        """Steps the scheduler, before the checkpoint of this epoch is written."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, LRScheduler):
+            scheduler.step()

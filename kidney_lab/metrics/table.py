@@ -1,0 +1,107 @@
+"""`metrics.csv` and `summary.json`: the scores of a set of cases, one row per value, and their summary.
+
+`metrics.csv` is tidy (UTF-8, header `case,region,metric,value`, decimal point, every float written so that it reads
+back to the same bits); an empty value is undefined, never a made-up number. `summary.json` beside it holds
+`{region: {metric: {mean, std, median, n, n_undefined}}}`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from kidney_lab.errors import InputError
+from kidney_lab.files import write_text
+
+COLUMNS: Final = ("case", "region", "metric", "value")
+
+Summary = dict[str, dict[str, dict[str, float | int | None]]]
+
+
+def metrics_frame(scores: Mapping[str, Mapping[tuple[str, str], float]]) -> pd.DataFrame:
+    """Makes the tidy table out of the scores of each case.
+
+    Args:
+        scores: for each case the value of every (region, metric), as `kits_scores` returns; NaN is undefined.
+
+    Returns:
+        Columns `case,region,metric,value`, one row per value, in the order given.
+    """
+    rows = [
+        (case, region, metric, value) for case, values in scores.items() for (region, metric), value in values.items()
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float})
+
+
+def summarize(frame: pd.DataFrame) -> Summary:
+    """Summarises each metric of each region over the cases.
+
+    Args:
+        frame: tidy table with `case,region,metric,value`; NaN is undefined and left out.
+
+    Returns:
+        `{region: {metric: {mean, std, median, n, n_undefined}}}`: the sample standard deviation (ddof = 1), None with
+        fewer than two values; mean and median None without any; `n` counts defined values only.
+    """
+    summary: Summary = {}
+    for (region, metric), values in frame.groupby(["region", "metric"], sort=False)["value"]:
+        defined = values.dropna()
+        summary.setdefault(str(region), {})[str(metric)] = {
+            "mean": _number(defined.mean()),
+            "std": _number(defined.std(ddof=1)),
+            "median": _number(defined.median()),
+            "n": len(defined),
+            "n_undefined": len(values) - len(defined),
+        }
+    return summary
+
+
+def write_metrics(frame: pd.DataFrame, folder: Path) -> None:
+    """Writes `metrics.csv` and `summary.json` into a folder; each appears whole or not at all.
+
+    Args:
+        frame: tidy table with `case,region,metric,value`; finite values, or NaN for undefined.
+        folder: created if missing.
+
+    Raises:
+        ValueError: if a value is infinite: neither JSON nor a mean can hold it, so a metric must leave it undefined.
+    """
+    if np.isinf(frame["value"]).any():
+        raise ValueError("a value is infinite; an undefined metric must be NaN")
+    table = frame.to_csv(columns=list(COLUMNS), index=False, lineterminator="\n")
+    write_text(folder / "metrics.csv", table)
+    write_text(folder / "summary.json", json.dumps(summarize(frame), indent=2) + "\n")
+
+
+def read_metrics(path: Path) -> pd.DataFrame:
+    """Reads a `metrics.csv`.
+
+    Args:
+        path: the file, or the folder that holds it.
+
+    Returns:
+        Columns `case,region,metric` (text) and `value` (float64, NaN where undefined); values are exact to the bit.
+
+    Raises:
+        InputError: if the file is missing, or is no table of metrics.
+    """
+    file = path / "metrics.csv" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"The table {file} does not exist: give a run folder whose test phase has ended.")
+    try:
+        frame = pd.read_csv(file, dtype=str, keep_default_na=False)  # a case may be called "NA"
+        if tuple(frame.columns) != COLUMNS:
+            raise ValueError(f"its columns are {','.join(frame.columns)}")
+        # Python reads floats exactly, which pandas does in some of its versions only
+        return frame.assign(value=[float(value) if value else np.nan for value in frame["value"]])
+    except ValueError as error:
+        raise InputError(
+            f"The table {file} cannot be read: {error}. Its columns must be {','.join(COLUMNS)}."
+        ) from error
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,127 @@
+"""Run folders, read back: what was run, on what, and how it went."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kidney_lab.errors import InputError
+from kidney_lab.metrics.table import read_metrics
+
+RUN_FOLDER = (
+    "A run folder is what `python -m kidney_lab` writes when it trains: it holds config.yaml, run.json and, after the "
+    "test phase, metrics.csv."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run folder.
+
+    Args:
+        path: of the folder.
+        name: short, and unlike that of every other run of the same report.
+        record: what `run.json` holds.
+        config: the composed configuration, YAML.
+        metrics: `case,region,metric,value` of the test split, empty before the test phase.
+        epochs: `stage,epoch,step` and a column per logged metric, empty before the first epoch.
+    """
+
+    path: Path
+    name: str
+    record: dict[str, Any]
+    config: str
+    metrics: pd.DataFrame
+    epochs: pd.DataFrame
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the run says of its data; empty if it ended before it had any."""
+        return dict(self.record.get("data") or {})
+
+    @property
+    def synthesized(self) -> bool:
+        """Whether the images are made up, so that scores say nothing about patients."""
+        return bool(self.data.get("synthesized"))
+
+
+def read_run(path: Path) -> Run:
+    """Reads a run folder, finished or not.
+
+    Args:
+        path: of the folder.
+
+    Returns:
+        The run, under the name that it gave itself.
+
+    Raises:
+        InputError: if the folder is no run, or one of its files is damaged.
+    """
+    for needed in ("config.yaml", "run.json"):
+        if not (path / needed).is_file():
+            raise InputError(f"{path} is no run folder: it has no {needed}.")
+    try:
+        record = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        epochs = path / "epochs.csv"
+        return Run(
+            path=path,
+            name=str(record.get("name") or path.name),
+            record=record,
+            config=(path / "config.yaml").read_text(encoding="utf-8"),
+            metrics=read_metrics(path) if (path / "metrics.csv").is_file() else _no_metrics(),
+            epochs=pd.read_csv(epochs, dtype={"stage": str}) if epochs.is_file() else pd.DataFrame(),
+        )
+    except (ValueError, AttributeError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path} cannot be read as a run folder: {error}.") from error
+
+
+def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """Reads the run folders among some paths.
+
+    Args:
+        paths: files and folders; what is no run is skipped.
+
+    Returns:
+        The runs, each with a name of its own, and one sentence for every path that was skipped.
+
+    Raises:
+        InputError: if none is a run.
+    """
+    runs, skipped = [], []
+    for path in paths:
+        try:
+            runs.append(read_run(path))
+        except InputError as error:
+            skipped.append(str(error))
+    if not runs:
+        summary = f"There is nothing to report on: none of the {len(paths)} given paths is a run. {RUN_FOLDER}"
+        raise InputError.of(summary, skipped) if skipped else InputError(summary)
+    return _told_apart(runs), skipped
+
+
+def _told_apart(runs: list[Run]) -> list[Run]:
+    """Adds to a name that several runs share the overrides that tell them apart, or the folder where these do not."""
+    common = set.intersection(*(set(_overrides(run)) for run in runs))
+    named = [_extended(run, ", ".join(o for o in _overrides(run) if o not in common)) for run in runs]
+    for distinct in (runs, named):
+        if len({run.name for run in distinct}) == len(runs):
+            return distinct
+    by_folder = [_extended(run, run.path.name) for run in named]
+    taken = Counter(run.name for run in by_folder)
+    return [run if taken[run.name] == 1 else replace(run, name=str(run.path)) for run in by_folder]
+
+
+def _overrides(run: Run) -> list[str]:
+    return [str(override) for override in run.record.get("overrides") or []]
+
+
+def _extended(run: Run, addition: str) -> Run:
+    return replace(run, name=f"{run.name} ({addition})") if addition else run
+
+
+def _no_metrics() -> pd.DataFrame:
+    return pd.DataFrame({"case": [], "region": [], "metric": [], "value": []}).astype({"value": float})

@@ -1,0 +1,88 @@
+"""The scores as tables: in the terminal and in Markdown."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from kidney_lab.reporting.formatting import decimal, mean_with_interval, words
+from kidney_lab.reporting.runs import Run
+from kidney_lab.reporting.scores import ScoreRow, cases_worst_first, score_rows
+
+HEADER = ("Region", "Dice, mean [95 %]", "Dice, median", "Surface Dice, mean [95 %]", "Cases", "Undefined")
+
+
+def print_scores(frame: pd.DataFrame, *, console: Console | None = None) -> None:
+    """Prints the scores of a set of cases, a row per region.
+
+    Args:
+        frame: tidy table `case,region,metric,value`.
+        console: to print to; standard output unless given.
+    """
+    table = Table()
+    for index, title in enumerate(HEADER):
+        table.add_column(title, justify="left" if index == 0 else "right")
+    for row in score_rows({"": frame}):
+        table.add_row(*score_cells(row))
+    (console or Console()).print(table)
+
+
+def score_cells(row: ScoreRow) -> list[str]:
+    """Formats a row of scores under `HEADER`."""
+    dice, surface = row.scores["dice"], row.scores["surface_dice"]
+    return [
+        words(row.region),
+        mean_with_interval(dice.interval),
+        decimal(dice.median),
+        mean_with_interval(surface.interval),
+        str(row.cases.n),
+        str(row.cases.n_undefined),
+    ]
+
+
+def scores_markdown(rows: Sequence[ScoreRow], runs: Sequence[Run]) -> str:
+    """Writes the table of scores, a row per region and run, under a line on each run."""
+    lines = ["# Scores of the test split", ""]
+    lines += [f"- **{run.name}**: {_provenance(run)}" for run in runs]
+    lines += ["", "Means over cases with 95 % bootstrap intervals; undefined values are left out.", ""]
+    cells = [[row.run, *score_cells(row)] for row in rows]
+    return "\n".join([*lines, *_markdown(["Run", *HEADER], cells, n_text=2), ""])
+
+
+def cases_markdown(runs: Sequence[Run]) -> str:
+    """Writes every case's scores, run after run, worst first."""
+    lines = ["# Scores by case", ""]
+    for run in runs:
+        wide = cases_worst_first(run.metrics)
+        lines += [f"## {run.name}", "", *([_PHANTOM, ""] if run.synthesized else [])]
+        if wide.empty:
+            lines += ["No test scores.", ""]
+            continue
+        header = ["Case", *(f"{words(column[0])}, {words(column[1]).lower()}" for column in wide.columns)]
+        cells = [[str(case), *map(decimal, values)] for case, values in zip(wide.index, wide.to_numpy(), strict=True)]
+        lines += [*_markdown(header, cells, n_text=1), ""]
+    return "\n".join(lines)
+
+
+_PHANTOM = "**Phantom data**: the images are synthesized, so that these scores say nothing about patients."
+
+
+def _provenance(run: Run) -> str:
+    record = run.record
+    commit = (
+        f"{str(record.get('commit') or 'unknown')[:12]}{' with uncommitted changes' if record.get('dirty') else ''}"
+    )
+    facts = [
+        f"data {run.data.get('name', 'unknown')}",
+        f"seed {record.get('seed', 'unknown')}",
+        f"commit {commit}",
+        f"on {record.get('device', 'unknown hardware')}",
+        f"status {record.get('status', 'unknown')}",
+    ]
+    return ", ".join(facts) + (f". {_PHANTOM}" if run.synthesized else "")
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_text: int) -> list[str]:
+    lines = [header, ["---"] * n_text + ["---:"] * (len(header) - n_text), *rows]
+    return ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines]

@@ -1,0 +1,57 @@
+"""`task=predict`: segment scans with a finished training."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.progress import track
+
+from kidney_lab.data.kits import IMAGE_FILE
+from kidney_lab.data.nifti import read_volume, write_volume
+from kidney_lab.errors import InputError
+from kidney_lab.inference.load import load_method
+
+
+def predict(config: DictConfig) -> None:
+    """Writes a label map per scan, on exactly the scan's grid."""
+    work = plan(Path(config.input), Path(config.output))
+    method = load_method(config.run, config.device)
+    for image, output in track(work, "Scans", disable=len(work) == 1):
+        write_volume(output, method.segment_volume(read_volume(image)))
+    print(f"{len(work)} label map{'s' if len(work) > 1 else ''} in {config.output}")
+
+
+def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
+    """Which file is segmented into which.
+
+    Args:
+        source: a NIfTI file, a folder of NIfTI files, or a folder of `case_XXXXX/imaging.nii.gz`.
+        output: a file for a file, a folder for a folder; a file may also go into a folder that exists.
+
+    Returns:
+        Pairs of scan and label map; label maps of a folder are named by the case or by the scan's stem.
+
+    Raises:
+        InputError: there is nothing to segment at `source`, or `output` is a file where a folder is needed.
+    """
+    if source.is_file():
+        into_folder = output.is_dir() or not is_nifti(output)
+        return [(source, output / f"{stem(source)}.nii.gz" if into_folder else output)]
+    if not source.is_dir():
+        raise InputError(f"input={source} is not there: name a NIfTI file, or a folder of scans or cases.")
+    if output.is_file():
+        raise InputError(f"output={output} is a file, but input={source} is a folder: name a folder.")
+    cases = {path.parent.name: path for path in sorted(source.glob(f"case_*/{IMAGE_FILE}"))}
+    scans = cases or {stem(path): path for path in sorted(source.iterdir()) if path.is_file() and is_nifti(path)}
+    if not scans:
+        raise InputError(f"input={source} holds no scans: neither *.nii.gz nor case_XXXXX/{IMAGE_FILE}.")
+    return [(path, output / f"{name}.nii.gz") for name, path in scans.items()]
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a name is that of a NIfTI file."""
+    return path.name.endswith((".nii", ".nii.gz"))
+
+
+def stem(path: Path) -> str:
+    """Name of a NIfTI file without its suffixes; other dots stay."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")

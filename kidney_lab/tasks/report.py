@@ -1,0 +1,20 @@
+"""`task=report`: tables, figures and one HTML file of finished runs."""
+
+import glob
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from kidney_lab.errors import InputError
+from kidney_lab.reporting.html import write_report
+
+
+def report(config: DictConfig) -> None:
+    """Writes `report.html` and its tables directly into `output`."""
+    # A folder whose name has brackets is itself before it is a pattern.
+    pattern = str(config.runs)
+    runs = [Path(pattern)] if Path(pattern).is_dir() else [Path(name) for name in sorted(glob.glob(pattern))]
+    if not runs:
+        raise InputError(f"runs={config.runs} matches nothing: name run folders, for example runs='runs/*'.")
+    written = write_report(runs, Path(config.output))
+    print(f"report  {written.html}")

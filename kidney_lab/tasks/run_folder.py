@@ -1,0 +1,178 @@
+"""A run folder: the composed config, the log, and `run.json`, the record of what was done with what."""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from kidney_lab.composition.messages import to_plain
+from kidney_lab.errors import InputError
+from kidney_lab.files import write_text
+
+PACKAGES = ("kidney-lab", "torch", "pytorch-lightning", "monai", "hydra-core", "numpy", "scipy")
+_PATHS = ("root", "init", "resume", "hydra", "dirpath", "save_dir")
+
+log = logging.getLogger("kidney_lab")
+
+
+def is_first_process() -> bool:
+    """False in the processes that Lightning starts beside the first for multi-GPU training."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+
+@dataclass
+class RunFolder:
+    """One output folder of a training.
+
+    Args:
+        path: of the folder.
+        record: what `run.json` holds.
+    """
+
+    path: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, config: DictConfig) -> "RunFolder":
+        """Starts a run in Hydra's output folder, or goes on with the one that is there.
+
+        Raises:
+            InputError: the folder holds a run already and `resume` does not name it.
+        """
+        hydra = HydraConfig.get()
+        run = cls(Path(hydra.runtime.output_dir))
+        record = run.path / "run.json"
+        if record.is_file():
+            run.record = json.loads(record.read_text(encoding="utf-8"))
+            if config.resume is None and is_first_process():
+                raise InputError(
+                    f"hydra.run.dir={run.path} holds a run already: go on with it by resume={run.path}, "
+                    "or choose another folder."
+                )
+        run.record.setdefault("stages", {})
+        run.record.setdefault("started", _now())
+        run.record.update(_provenance(config, [str(item) for item in hydra.overrides.task]))
+        if is_first_process():
+            write_text(run.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_plain(config))))
+        return run
+
+    def update(self, **values: Any) -> None:
+        """Adds to the record and writes it, in the first process only."""
+        self.record.update(values)
+        if is_first_process():
+            write_text(self.path / "run.json", json.dumps(self.record, indent=2) + "\n")
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Logs into `run.log` and keeps the status in `run.json`: running, then finished, interrupted or failed."""
+        started, before = time.monotonic(), float(self.record.get("wall_time_s", 0.0))
+        self.update(status="running")
+        with _log_file(self.path / "run.log"):
+            status = "failed"
+            try:
+                yield
+                status = "finished"
+            except KeyboardInterrupt:
+                status = "interrupted"
+                raise
+            except Exception:
+                log.exception("the run failed")
+                raise
+            finally:
+                self.update(
+                    status=status,
+                    finished=_now(),
+                    wall_time_s=round(before + time.monotonic() - started, 1),
+                    peak_memory_mib=_peak_memory_mib(),
+                )
+
+
+def config_hash(plain: dict[str, Any]) -> str:
+    """Short name of a resolved configuration without its paths: equal for runs that should give equal results."""
+    return hashlib.sha256(json.dumps(_without_paths(plain), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _without_paths(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_paths(value) for key, value in node.items() if key not in _PATHS}
+    return [_without_paths(item) for item in node] if isinstance(node, list) else node
+
+
+def _provenance(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    choices = HydraConfig.get().runtime.choices
+    commit, dirty = _commit()
+    return {
+        "name": f"{choices['model']}-{choices['data']}",
+        "overrides": [item for item in overrides if not item.startswith("resume=")],
+        "config_hash": config_hash(to_plain(config)),
+        "seed": config.seed,
+        "commit": commit,
+        "dirty": dirty,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that the code runs from, and whether it was changed since; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return commit.stdout.strip(), bool(status.stdout.strip())
+
+
+def _peak_memory_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Sends the log of this project and of Lightning to a file, and warnings (all, off a terminal) to the screen."""
+    if not is_first_process():
+        yield
+        return
+    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    to_screen = logging.StreamHandler()
+    to_screen.setFormatter(logging.Formatter("%(message)s"))
+    to_screen.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
+    loggers = [logging.getLogger(name) for name in ("kidney_lab", "pytorch_lightning", "lightning")]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.handlers = [to_file, to_screen] if logger.name == "kidney_lab" else [to_file]
+        logger.propagate = False
+    logging.captureWarnings(True)
+    warnings = logging.getLogger("py.warnings")
+    warnings.addHandler(to_file)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger in (*loggers, warnings):
+            logger.removeHandler(to_file)
+            logger.removeHandler(to_screen)
+        to_file.close()
