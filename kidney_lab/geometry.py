@@ -6,7 +6,8 @@ Vocabulary (used everywhere in this project):
 * In memory a volume lies in orientation **IPL**, nibabel's letters for the direction in which each axis grows: slices
   run from superior to **I**nferior, rows from anterior to **P**osterior, columns from the patient's right to **L**eft.
   KiTS files are stored so, and `plt.imshow(volume[z])` shows the radiological view.
-* An affine maps voxel indices `(d, h, w, 1)` to world coordinates in mm, with NIfTI's RAS+ axes (x to the right, y to the front, z up).
+* An affine maps voxel indices `(d, h, w, 1)` to world coordinates in mm, with NIfTI's RAS+ axes (x to the right, y to
+  the front, z up).
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,13 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -37,6 +43,8 @@ def describe(error: Exception, overrides: Sequence[str]) -> str:
         key = _unknown_key(error)
         if key is not None:
             return _suggest_key(key, overrides)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} cannot be read as key=value: {error.message.splitlines()[0]}."
     if isinstance(error, InstantiationException):
         return f"{error}".replace("\n", " ")
     if isinstance(error, MissingMandatoryValue):

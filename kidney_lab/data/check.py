@@ -5,7 +5,6 @@ therefore decoded once, and what was found is remembered by its size and time of
 """
 
 import json
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from kidney_lab.data.kits import IMAGE_FILE, LABEL_FILE, Case, grid_in_memory, over_cases
 from kidney_lab.data.nifti import read_volume
 from kidney_lab.errors import InputError
+from kidney_lab.files import write_text
 from kidney_lab.geometry import Grid
 from kidney_lab.labels import BACKGROUND
 
@@ -197,7 +197,4 @@ def _load(cache: Path | None) -> Facts:
 
 
 def _save(cache: Path, facts: Facts) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = cache.with_name(f".{uuid.uuid4().hex}.{cache.name}")
-    partial_file.write_text(json.dumps({path: asdict(found) for path, found in facts.items()}))
-    partial_file.replace(cache)
+    write_text(cache, json.dumps({path: asdict(found) for path, found in facts.items()}))

@@ -1,6 +1,5 @@
 """NIfTI files: read and written without moving a voxel, and refused with a reason when they are broken."""
 
-import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import DTypeLike, NDArray
 
 from kidney_lab.errors import InputError
+from kidney_lab.files import replacing
 from kidney_lab.geometry import Grid, Triple, Volume
 
 _SLAB_BYTES = 1 << 24
@@ -69,7 +69,7 @@ def write_volume(path: Path, volume: Volume) -> None:
     """Writes a volume, or nothing at all: the file appears under its name only when it is whole.
 
     Args:
-        path: `.nii` or `.nii.gz`; the folder must exist.
+        path: `.nii` or `.nii.gz`; its folder is made.
         volume: in any orientation; the data type is kept (bool becomes uint8).
     """
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
@@ -77,12 +77,8 @@ def write_volume(path: Path, volume: Volume) -> None:
     image.set_sform(volume.grid.affine, code="scanner")
     image.set_qform(volume.grid.affine, code="scanner")
     image.header.set_xyzt_units("mm")
-    partial = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    try:
-        nib.save(image, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        nib.save(image, temporary)
 
 
 @contextmanager

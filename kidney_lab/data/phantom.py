@@ -23,6 +23,7 @@ from rich.progress import track
 from kidney_lab.data.kidneys import Design, draw_design
 from kidney_lab.data.synthesis import synthesize_ct
 from kidney_lab.errors import InputError
+from kidney_lab.files import write_text
 from kidney_lab.geometry import grid_from_spacing
 
 RECIPE: Final = 1  # raised whenever the same parameters give other voxels
@@ -83,7 +84,7 @@ def write_phantom(
         pass
     designs = (_design(index, in_plane=in_plane, max_slices=max_slices, seed=seed) for index in range(n_cases))
     entries = [_entry(index, design) for index, design in enumerate(designs)]
-    _write_text(root / "kits.json", json.dumps(entries, indent=2) + "\n")
+    write_text(root / "kits.json", json.dumps(entries, indent=2) + "\n")
     return root
 
 
@@ -149,8 +150,8 @@ def _claim(root: Path, parameters: dict[str, Any]) -> None:
             "that synthesized and real cases do not mix."
         )
     root.mkdir(parents=True, exist_ok=True)
-    _write_text(record, json.dumps(parameters, indent=2) + "\n")
-    _write_text(root / "README.txt", NOTICE)
+    write_text(record, json.dumps(parameters, indent=2) + "\n")
+    write_text(root / "README.txt", NOTICE)
 
 
 def _entry(index: int, design: Design) -> dict[str, Any]:
@@ -189,9 +190,3 @@ def _finished(case: Path) -> bool:
 
 def _name(index: int) -> str:
     return f"case_{index:05d}"
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

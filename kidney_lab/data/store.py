@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kidney_lab.errors import InputError
+from kidney_lab.files import write_text
 from kidney_lab.geometry import Grid, Spacing, Triple
 
 FORMAT_VERSION = 1
@@ -209,9 +210,7 @@ def create_store(path: Path, contents: Mapping[str, Any]) -> Store:
     """
     path.mkdir(parents=True, exist_ok=True)
     if not (path / "store.json").exists():
-        unfinished = path / f".{uuid.uuid4().hex}.json"
-        unfinished.write_text(json.dumps({"format": FORMAT_VERSION, **contents}, indent=2) + "\n")
-        unfinished.replace(path / "store.json")
+        write_text(path / "store.json", json.dumps({"format": FORMAT_VERSION, **contents}, indent=2) + "\n")
     for left in path.glob(".*"):
         with suppress(OSError):  # another process may be removing it as well
             if time.time() - left.stat().st_mtime > _ABANDONED_S:

@@ -1,0 +1,1 @@
+"""Methods: the LightningModules of the stages, and how a stage is fitted."""

@@ -82,13 +82,14 @@ class RegionOutput(Output):
     """One sigmoid per region, outermost first; each region's own label is what no region inside it covers."""
 
     def problem(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Every region of every sample as a sample of one channel: `(B * R, 1, D, H, W)`.
+        """Every region as one sample of one channel that holds the whole batch: `(R, 1, B * D, H, W)`.
 
         MONAI's DiceCELoss takes binary cross-entropy for a single channel only; with several it would let the regions
-        compete in a softmax, although they overlap.
+        compete in a softmax, although they overlap. With the batch laid end to end, each region's Dice is that of the
+        batch: a patch alone often holds none of it.
         """
         target = torch.cat([_is_any(label, REGIONS[name]) for name in self.regions], dim=1)
-        return logits.flatten(0, 1).unsqueeze(1), target.to(logits.dtype).flatten(0, 1).unsqueeze(1)
+        return _regions_first(logits), _regions_first(target.to(logits.dtype))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Sigmoid of every channel."""
@@ -127,6 +128,11 @@ def own_labels(regions: Sequence[str]) -> list[int]:
             raise InputError(f"model.output=regions needs nested data.regions, outermost first; got {list(regions)}.")
         result.append(own[0])
     return result
+
+
+def _regions_first(channels: Tensor) -> Tensor:
+    """`(B, R, D, H, W)` to `(R, 1, B * D, H, W)`."""
+    return channels.transpose(0, 1).flatten(1, 2).unsqueeze(1)
 
 
 def region_mask(labels: Tensor, region: str) -> Tensor:

@@ -1,6 +1,6 @@
 """The official scores of KiTS21 and KiTS23: Dice and surface Dice of the nested regions.
 
-N. Heller et al., "The KiTS21 Challenge", arXiv:2307.01984, section 2.5 ("hierarchical evaluation classes"). The
+N. Heller et al., "The KiTS21 Challenge", arXiv:2307.01984 ("hierarchical evaluation classes"). The
 tolerances of the surface Dice come from the disagreement between annotators and are those of the challenges' own
 evaluation (neheller/kits23, `kits23/configuration/labels.py`).
 """

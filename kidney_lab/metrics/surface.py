@@ -1,7 +1,7 @@
 """Distances between the surfaces of two masks, and the surface Dice made of them.
 
 S. Nikolov et al., "Clinically applicable segmentation of head and neck anatomy for radiotherapy", J Med Internet Res
-2021, doi:10.2196/26151, section "Performance metric"; the numbers equal those of its authors' evaluation code, which
+2021, doi:10.2196/26151; the numbers equal those of its authors' evaluation code, which
 KiTS21 and KiTS23 use. Every metric of surfaces (surface Dice, Hausdorff distance, average distance) comes from the
 same two lists of distances and areas.
 

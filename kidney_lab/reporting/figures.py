@@ -9,6 +9,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
 from kidney_lab.errors import InputError
@@ -22,6 +23,8 @@ WINDOW_HU: Final = (400.0, 40.0)
 
 COLORS: Final = {"kidney": "#56b4e9", "tumor": "#ff7f50", "cyst": "#4ad6a0"}
 _MARGIN_MM = 25.0
+_HEADER_INCHES, _LEGEND_INCHES = 0.6, 0.45
+_EDGE = [Stroke(linewidth=2.6, foreground="black", alpha=0.55), Normal()]  # so that outlines stand off the fill
 _BACKGROUND = "#101418"
 _INK = "#e8edf2"
 
@@ -58,16 +61,20 @@ def draw_case(
             f"The image has shape {image.shape} and the labels {reference.shape}, but a picture needs one "
             "grid: resample the labels to the grid of the image."
         )
-    figure = Figure(figsize=(12, 4.9), dpi=100, facecolor=_BACKGROUND)
     rows, columns = _plane_box(reference, prediction, spacing_mm)
+    shown = image[0, rows, columns].shape
+    slice_height = 3.92 * shown[0] * spacing_mm[1] / (shown[1] * spacing_mm[2])  # inches, three slices on 12 inches
+    height = float(np.clip(slice_height, 1.5, 5.0)) + _HEADER_INCHES + _LEGEND_INCHES
+    figure = Figure(figsize=(12, height), dpi=100, facecolor=_BACKGROUND)
     for axes, (name, z) in zip(figure.subplots(1, 3), informative_slices(reference, prediction), strict=True):
         _draw_slice(axes, image[z, rows, columns], reference[z, rows, columns], prediction[z, rows, columns])
         axes.set_aspect(spacing_mm[1] / spacing_mm[2])
         axes.set_title(f"{name}, slice {z + 1} of {len(image)}", color=_INK, fontsize=10)
     _add_legend(figure, np.union1d(np.unique(reference), np.unique(prediction)))
     if title:
-        figure.suptitle(title, color=_INK, fontsize=11, fontweight="bold", y=0.985)
-    figure.subplots_adjust(left=0.01, right=0.99, top=0.87 if title else 0.92, bottom=0.09, wspace=0.03)
+        figure.suptitle(title, color=_INK, fontsize=11, fontweight="bold", y=1 - 0.08 / height, va="top")
+    top, bottom = 1 - _HEADER_INCHES / height, _LEGEND_INCHES / height
+    figure.subplots_adjust(left=0.01, right=0.99, top=top, bottom=bottom, wspace=0.03)
     return figure
 
 
@@ -133,10 +140,11 @@ def _draw_slice(axes: Axes, image: NDArray[Any], reference: NDArray[Any], predic
         inside, claimed = reference == value, prediction == value
         if inside.any():
             fill = np.ma.masked_where(~inside, inside)
-            axes.imshow(fill, cmap=ListedColormap([COLORS[name]]), alpha=0.38, interpolation="nearest")
+            axes.imshow(fill, cmap=ListedColormap([COLORS[name]]), alpha=0.33, interpolation="nearest")
         if claimed.any():
             # padded, so that an outline closes at the edge of the picture
-            axes.contour(*_padded(claimed), levels=[0.5], colors=[COLORS[name]], linewidths=1.6)
+            outline = axes.contour(*_padded(claimed), levels=[0.5], colors=[COLORS[name]], linewidths=1.4)
+            outline.set_path_effects(_EDGE)
     axes.set_axis_off()
     axes.set_xlim(-0.5, image.shape[1] - 0.5)
     axes.set_ylim(image.shape[0] - 0.5, -0.5)

@@ -1,6 +1,7 @@
 """Numbers as people read them; what is missing or undefined is a dash."""
 
 import math
+from datetime import datetime
 from typing import Any, Final
 
 from kidney_lab.reporting.statistics import Interval
@@ -74,10 +75,22 @@ def mebibytes(value: float | None) -> str:
 def words(name: str) -> str:
     """Turns a name out of a table into words.
 
-    >>> words("kidney_and_mass")
-    'Kidney and mass'
+    >>> words("kidney_and_mass"), words("surface_dice")
+    ('Kidney and mass', 'Surface Dice')
     """
-    return name.replace("_", " ").capitalize()
+    return name.replace("_", " ").capitalize().replace("dice", "Dice")  # Dice was a person
+
+
+def instant(iso: str | None) -> str:
+    """Formats a moment given in ISO 8601.
+
+    >>> instant("2025-11-21T12:00:09+00:00")
+    '2025-11-21 12:00 UTC'
+    """
+    if iso is None:
+        return MISSING
+    moment = datetime.fromisoformat(iso)
+    return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
 
 
 def text(value: Any) -> str:

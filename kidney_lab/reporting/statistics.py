@@ -56,8 +56,8 @@ def bootstrap_interval(
     if n < 2:
         return Interval(float(defined[0]) if n else np.nan, np.nan, np.nan, n, n_undefined)
     for method in ("BCa", "percentile"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateDataWarning)  # answered by the next method
+        with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):  # answered by the next method
+            warnings.simplefilter("ignore", DegenerateDataWarning)
             low, high = bootstrap(
                 (defined,),
                 np.mean,

@@ -10,7 +10,7 @@ from kidney_lab.reporting.formatting import decimal, mean_with_interval, words
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import ScoreRow, cases_worst_first, score_rows
 
-HEADER = ("Region", "Dice, mean [95 %]", "Dice, median", "Surface Dice, mean [95 %]", "Cases", "Undefined")
+HEADER = ("Region", "Dice, mean [95% CI]", "Dice, median", "Surface Dice, mean [95% CI]", "Cases", "Undefined")
 
 
 def print_scores(frame: pd.DataFrame, *, console: Console | None = None) -> None:
@@ -59,7 +59,7 @@ def cases_markdown(runs: Sequence[Run]) -> str:
         if wide.empty:
             lines += ["No test scores.", ""]
             continue
-        header = ["Case", *(f"{words(column[0])}, {words(column[1]).lower()}" for column in wide.columns)]
+        header = ["Case", *(f"{words(column[0])}, {words(column[1])}" for column in wide.columns)]
         cells = [[str(case), *map(decimal, values)] for case, values in zip(wide.index, wide.to_numpy(), strict=True)]
         lines += [*_markdown(header, cells, n_text=1), ""]
     return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Tasks: one file per command; each puts the other packages together."""

@@ -13,7 +13,8 @@ def report(config: DictConfig) -> None:
     """Writes `report.html` and its tables directly into `output`."""
     # A folder whose name has brackets is itself before it is a pattern.
     pattern = str(config.runs)
-    runs = [Path(pattern)] if Path(pattern).is_dir() else [Path(name) for name in sorted(glob.glob(pattern))]
+    matches = [pattern] if Path(pattern).is_dir() else sorted(glob.glob(pattern))  # noqa: PTH207 Path.glob is relative
+    runs = [Path(name) for name in matches]
     if not runs:
         raise InputError(f"runs={config.runs} matches nothing: name run folders, for example runs='runs/*'.")
     written = write_report(runs, Path(config.output))

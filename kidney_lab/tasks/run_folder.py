@@ -67,8 +67,6 @@ class RunFolder:
         run.record.setdefault("stages", {})
         run.record.setdefault("started", _now())
         run.record.update(_provenance(config, [str(item) for item in hydra.overrides.task]))
-        if is_first_process():
-            write_text(run.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_plain(config))))
         return run
 
     def update(self, **values: Any) -> None:
@@ -78,8 +76,13 @@ class RunFolder:
             write_text(self.path / "run.json", json.dumps(self.record, indent=2) + "\n")
 
     @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Logs into `run.log` and keeps the status in `run.json`: running, then finished, interrupted or failed."""
+    def recording(self, config: DictConfig) -> Iterator[None]:
+        """Writes `config.yaml`, logs into `run.log`, and keeps the status in `run.json`.
+
+        The status is running, then finished, interrupted or failed.
+        """
+        if is_first_process():
+            write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_plain(config))))
         started, before = time.monotonic(), float(self.record.get("wall_time_s", 0.0))
         self.update(status="running")
         with _log_file(self.path / "run.log"):
@@ -90,8 +93,11 @@ class RunFolder:
             except KeyboardInterrupt:
                 status = "interrupted"
                 raise
+            except InputError as error:
+                log.info("the run cannot go on: %s", error)
+                raise
             except Exception:
-                log.exception("the run failed")
+                log.exception("the run failed")  # into the file; the screen gets the traceback when the program ends
                 raise
             finally:
                 self.update(
@@ -159,6 +165,7 @@ def _log_file(path: Path) -> Iterator[None]:
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_screen = logging.StreamHandler()
     to_screen.setFormatter(logging.Formatter("%(message)s"))
+    to_screen.addFilter(lambda entry: entry.exc_info is None)
     to_screen.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
     loggers = [logging.getLogger(name) for name in ("kidney_lab", "pytorch_lightning", "lightning")]
     for logger in loggers:

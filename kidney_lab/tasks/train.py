@@ -14,6 +14,7 @@ from kidney_lab.files import write_text
 from kidney_lab.inference.load import choose_device
 from kidney_lab.inference.precision import choose_precision
 from kidney_lab.methods.fit import fit_stage
+from kidney_lab.metrics.table import read_metrics
 from kidney_lab.reporting.html import write_report
 from kidney_lab.reporting.tables import print_scores
 from kidney_lab.tasks.describe import describe_data, describe_device, device_of
@@ -27,12 +28,12 @@ log = logging.getLogger(__name__)
 def train(config: DictConfig) -> None:
     """Trains, tests and reports."""
     run = RunFolder.open(config)
-    with run.recording():
+    device = choose_device(device_of(config.trainer.accelerator))
+    precision = choose_precision(config.trainer.precision, device)
+    dataset: Dataset = instantiate(config.data, _convert_="all")
+    prepare_dataset(dataset, config)  # before anything is written: wrong data leaves no run behind
+    with run.recording(config):
         pl.seed_everything(config.seed, workers=True, verbose=False)
-        device = choose_device(device_of(config.trainer.accelerator))
-        precision = choose_precision(config.trainer.precision, device)
-        dataset: Dataset = instantiate(config.data, _convert_="all")
-        prepare_dataset(dataset, config)
         run.update(device=describe_device(device), precision=precision, data=describe_data(dataset))
         announce(run, dataset)
         for name, stage_config in config.model.stages.items():
@@ -49,7 +50,7 @@ def train(config: DictConfig) -> None:
             score_test_split(run.path, dataset, config.prepare.workers)
     if is_first_process():
         report = write_report([run.path], run.path / "report")
-        print_scores(run.path)
+        print_scores(read_metrics(run.path / "metrics.csv"))
         print(f"report  {report.html}\nrun     {run.path}")
 
 

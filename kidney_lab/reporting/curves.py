@@ -1,0 +1,78 @@
+"""Learning curves: which columns of `epochs.csv` are drawn, stage by stage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from kidney_lab.reporting.plots import Series, line_plot
+from kidney_lab.reporting.runs import Run
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A plot of one stage with its legend: (index of the colour, label)."""
+
+    stage: str
+    title: str
+    svg: str
+    legend: list[tuple[int, str]]
+
+
+def learning_curves(runs: Sequence[Run]) -> list[Curve]:
+    """Draws loss and validation Dice of every stage.
+
+    Args:
+        runs: with or without epochs.
+
+    Returns:
+        Up to two plots per stage. One run shows all its losses and Dice values; several show the loss in training and
+        the value by which the checkpoint was chosen, one colour per run.
+    """
+    curves = []
+    for stage in _stages(runs):
+        for title, unit_interval in (("Loss", False), ("Validation Dice", True)):
+            series = [line for index, run in enumerate(runs) for line in _lines(run, stage, title, index, len(runs))]
+            recolored = series if len(runs) > 1 else [_colored(line, i) for i, line in enumerate(series)]
+            if recolored:
+                picture = line_plot(recolored, title=f"{title}, {stage}", unit_interval=unit_interval)
+                curves.append(Curve(stage, title, picture, [(line.color, line.label) for line in recolored]))
+    return curves
+
+
+def _stages(runs: Sequence[Run]) -> list[str]:
+    named = [stage for run in runs if "stage" in run.epochs for stage in run.epochs["stage"]]
+    return list(dict.fromkeys(str(stage) for stage in named))
+
+
+def _lines(run: Run, stage: str, title: str, color: int, n_runs: int) -> list[Series]:
+    if "stage" not in run.epochs:
+        return []
+    rows = run.epochs[run.epochs["stage"] == stage]
+    best = ((run.record.get("stages") or {}).get(stage) or {}).get("best") or {}
+    columns = [name for name in rows.columns if _belongs(name, title)]
+    if n_runs > 1:
+        chosen = "train/loss" if title == "Loss" else best.get("monitor")
+        columns = [chosen] if chosen in columns else columns[:1]
+    lines = (_line(rows, name, run.name if n_runs > 1 else name, color, best) for name in columns)
+    return [line for line in lines if line is not None]
+
+
+def _belongs(column: str, title: str) -> bool:
+    group, _, name = column.partition("/")
+    if title == "Loss":
+        return "loss" in name
+    return group.startswith("val") and "dice" in name and "loss" not in name
+
+
+def _line(rows: pd.DataFrame, column: str, label: str, color: int, best: dict[str, Any]) -> Series | None:
+    drawn = rows[["epoch", column]].dropna().groupby("epoch", as_index=False).mean()
+    if drawn.empty:
+        return None
+    marked = best.get("epoch") if best.get("monitor") == column else None
+    return Series(label, color, drawn["epoch"].tolist(), drawn[column].tolist(), marked)
+
+
+def _colored(line: Series, color: int) -> Series:
+    return Series(line.label, color, line.x, line.y, line.marked)

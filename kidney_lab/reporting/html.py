@@ -1,0 +1,149 @@
+"""The report of some runs: one HTML file that needs nothing else, and its tables in Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from kidney_lab.files import write_text
+from kidney_lab.metrics.kits import METRICS
+from kidney_lab.reporting.case_table import case_table
+from kidney_lab.reporting.curves import learning_curves
+from kidney_lab.reporting.formatting import decimal, words
+from kidney_lab.reporting.overview import COST_HEADER, TableRow, badges, command, cost_rows, facts, warnings
+from kidney_lab.reporting.panels import choose_panels
+from kidney_lab.reporting.plots import score_plot
+from kidney_lab.reporting.runs import Run, read_runs
+from kidney_lab.reporting.scores import ScoreRow, score_rows
+from kidney_lab.reporting.svg import color_class
+from kidney_lab.reporting.tables import HEADER, cases_markdown, score_cells, scores_markdown
+
+Context = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Args:
+        html: the report.
+        scores: Markdown, a row per region and run.
+        cases: Markdown, a row per case.
+        runs: folders that are reported on.
+        skipped: one sentence for each path that is not.
+    """
+
+    html: Path
+    scores: Path
+    cases: Path
+    runs: tuple[Path, ...]
+    skipped: tuple[str, ...]
+
+
+def write_report(runs: Sequence[Path], output: Path) -> Report:
+    """Writes `report.html`, `scores.md` and `cases.md` directly into a folder.
+
+    Args:
+        runs: run folders; other paths are skipped, and the report says so.
+        output: created if missing.
+
+    Returns:
+        What was written, and what was skipped.
+
+    Raises:
+        InputError: if none of the paths is a run folder.
+    """
+    found, skipped = read_runs(runs)
+    rows = score_rows({run.name: run.metrics for run in found})
+    report = Report(
+        html=output / "report.html",
+        scores=output / "scores.md",
+        cases=output / "cases.md",
+        runs=tuple(run.path for run in found),
+        skipped=tuple(skipped),
+    )
+    write_text(report.html, render(found, rows, skipped))
+    write_text(report.scores, scores_markdown(rows, found))
+    write_text(report.cases, cases_markdown(found))
+    return report
+
+
+def render(runs: Sequence[Run], rows: Sequence[ScoreRow], skipped: Sequence[str]) -> str:
+    """Makes the HTML page.
+
+    Args:
+        runs: at least one.
+        rows: their scores.
+        skipped: sentences on paths that are no run.
+
+    Returns:
+        A page without any reference to something outside itself.
+    """
+    environment = Environment(
+        loader=PackageLoader("kidney_lab.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.j2")
+    return template.render(
+        style=_own("report.css"),
+        script=_own("report.js"),
+        color_class=color_class,
+        many=len(runs) > 1,
+        title=runs[0].name if len(runs) == 1 else f"Comparison of {len(runs)} runs",
+        badges=badges(runs),
+        warnings=warnings(runs),
+        runs=[_run_context(run) for run in runs],
+        run_legend=[(index, run.name) for index, run in enumerate(runs)],
+        header=HEADER,
+        tiles=_tiles(rows) if len(runs) == 1 else [],
+        rows=_score_table(runs, rows),
+        score_plots=[(words(metric), Markup(score_plot(runs, metric))) for metric in METRICS] if rows else [],
+        curves=[(curve, Markup(curve.svg)) for curve in learning_curves(runs)],
+        cases=case_table(runs),
+        panels=choose_panels(runs),
+        cost_header=COST_HEADER,
+        costs=[row for index, run in enumerate(runs) for row in cost_rows(run, index)],
+        skipped=skipped,
+    )
+
+
+def _own(name: str) -> Markup:
+    """Style sheet or script out of this package, which goes into the page as it is."""
+    return Markup((files("kidney_lab.reporting") / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _run_context(run: Run) -> Context:
+    return {
+        "name": run.name,
+        "facts": facts(run),
+        "command": command(run),
+        "config": run.config,
+        "versions": list((run.record.get("versions") or {}).items()),
+    }
+
+
+def _tiles(rows: Sequence[ScoreRow]) -> list[Context]:
+    return [
+        {
+            "name": f"{words(row.region)}, mean Dice",
+            "mean": decimal(row.cases.mean),
+            "note": f"95 %: {decimal(row.cases.low)} to {decimal(row.cases.high)}, {row.cases.n} cases",
+        }
+        for row in rows
+    ]
+
+
+def _score_table(runs: Sequence[Run], rows: Sequence[ScoreRow]) -> list[TableRow]:
+    color = {run.name: index for index, run in enumerate(runs)}
+    starts = range(0, len(rows), len(runs)) if len(runs) > 1 else ()  # of the regions
+    return [
+        TableRow(row.run, color[row.run], score_cells(row), kind="group" if index in starts else "")
+        for index, row in enumerate(rows)
+    ]

@@ -1,0 +1,108 @@
+"""What the report says of a run besides its scores: facts, warnings, cost and how to run it again."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kidney_lab.reporting.formatting import MISSING, count, decimal, duration, instant, mebibytes, text
+from kidney_lab.reporting.runs import Run
+
+COST_HEADER: Final = ("Stage", "Parameters", "Input", "FLOPs", "Epochs", "Steps", "Kept epoch", "Time", "Peak memory")
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A word or two under the title; `kind` is a class of the style sheet."""
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table that may compare runs; `kind` is a class of the style sheet."""
+
+    run: str
+    color: int
+    cells: Sequence[str]
+    kind: str = ""
+
+
+def badges(runs: Sequence[Run]) -> list[Badge]:
+    """What must be seen first: made-up data, runs that did not end well, code that no commit holds."""
+    found = [Badge("Phantom data", "loud")] if any(run.synthesized for run in runs) else []
+    statuses = list(dict.fromkeys(str(run.record.get("status", "unknown")) for run in runs))
+    found += [Badge(status, {"finished": "good", "failed": "bad"}.get(status, "warn")) for status in statuses]
+    if any(run.record.get("dirty") for run in runs):
+        found.append(Badge("uncommitted changes", "warn"))
+    return found
+
+
+def warnings(runs: Sequence[Run]) -> list[str]:
+    """Sentences on what the scores do not allow to conclude."""
+    found = []
+    made_up = list(dict.fromkeys(str(run.data.get("name", run.name)) for run in runs if run.synthesized))
+    if made_up:
+        found.append(
+            f"The images of {', '.join(made_up)} are synthesized: these scores say nothing about patients and must not "
+            "be compared with those on real scans."
+        )
+    if len({(run.data.get("name"), run.data.get("split_hash")) for run in runs if run.data}) > 1:
+        found.append("These runs were not all tested on the same cases, so that their scores cannot be compared.")
+    return found
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Name and value of what identifies a run."""
+    record, data = run.record, run.data
+    sizes = [data.get(key, MISSING) for key in ("n_train", "n_val", "n_test")]
+    commit = text(record.get("commit"))[:12] + (", changed since" if record.get("dirty") else "")
+    return [
+        ("Model and data", text(record.get("name"))),
+        ("Data", text(data.get("name")) + (" (synthesized)" if run.synthesized else "")),
+        ("Cases: train, validation, test", ", ".join(map(str, sizes))),
+        ("Status", text(record.get("status"))),
+        ("Seed", text(record.get("seed"))),
+        ("Commit", commit),
+        ("Device", text(record.get("device"))),
+        ("Precision", text(record.get("precision"))),
+        ("Wall time", duration(record.get("wall_time_s"))),
+        ("Started", instant(record.get("started"))),
+    ]
+
+
+def cost_rows(run: Run, color: int) -> list[TableRow]:
+    """Cost of every stage, and of the whole run below."""
+    rows = []
+    for name, stage in (run.record.get("stages") or {}).items():
+        cells = (
+            str(name),
+            count(stage.get("parameters")),
+            "\N{MULTIPLICATION SIGN}".join(map(str, stage.get("input_shape") or [MISSING])),
+            count(stage.get("flops"), "FLOPs"),
+            text(stage.get("epochs")),
+            text(stage.get("steps")),
+            _kept(stage.get("best") or {}),
+            duration(stage.get("wall_time_s")),
+            "",
+        )
+        rows.append(TableRow(run.name, color, cells))
+    time, memory = run.record.get("wall_time_s"), run.record.get("peak_memory_mib")
+    if rows or time is not None or memory is not None:
+        total = ("Whole run", *[""] * (len(COST_HEADER) - 3), duration(time), mebibytes(memory))
+        rows.append(TableRow(run.name, color, total, kind="total"))
+    return rows
+
+
+def command(run: Run) -> str:
+    """Command line that starts the run again."""
+    overrides = [str(override) for override in run.record.get("overrides") or []]
+    return shlex.join(["python", "-m", "kidney_lab", *overrides])
+
+
+def _kept(best: dict[str, Any]) -> str:
+    if best.get("epoch") is None:
+        return MISSING
+    monitor = str(best.get("monitor")).rpartition("/")[2]
+    return f"{best['epoch']} ({monitor} {decimal(best.get('value'))})"

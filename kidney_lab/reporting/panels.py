@@ -1,0 +1,83 @@
+"""Which cases the report shows in pictures."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kidney_lab.reporting.formatting import decimal, words
+from kidney_lab.reporting.runs import Run
+from kidney_lab.reporting.scores import decisive_region, values_of
+
+MAX_RUNS = 8
+"""Pictures of so many runs are shown side by side at most: each weighs some hundred kilobytes."""
+
+_KEY = "Filled: reference. Outlined: prediction. Soft-tissue window, 400 HU wide at 40 HU."
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A picture of one case.
+
+    Args:
+        png: base64.
+        alt: what it shows.
+        caption: below it.
+    """
+
+    png: str
+    alt: str
+    caption: str
+
+
+def choose_panels(runs: Sequence[Run]) -> list[Panel]:
+    """Chooses pictures out of those that the runs have kept.
+
+    Args:
+        runs: folders with `figures/<case>.png`.
+
+    Returns:
+        Of one run the worst, the median and the best case that has a picture; of several the case that is worst on
+        average, once for each run, so that they can be compared.
+    """
+    region = next((name for run in runs if (name := decisive_region(run.metrics))), None)
+    if region is None:
+        return []
+    if len(runs) > 1:
+        return _same_case(runs, region)
+    run = runs[0]
+    dice = _ranked(run, region)
+    shown = [str(case) for case in dice.index if _picture(run, str(case)).is_file()]
+    if not shown:
+        return []
+    chosen = {shown[-1]: "Best", shown[len(shown) // 2]: "Median", shown[0]: "Worst"}  # the worst wins over the others
+    few = "" if len(shown) == len(dice) else f" of the {len(shown)} cases with a picture"
+    return [_panel(run, case, f"{chosen[case]} case{few}", region) for case in shown if case in chosen]
+
+
+def _same_case(runs: Sequence[Run], region: str) -> list[Panel]:
+    dice = pd.DataFrame({run.name: values_of(run.metrics, region, "dice") for run in runs}).mean(axis=1).dropna()
+    for case in dice.sort_values(kind="stable").index:
+        having = [run for run in runs if _picture(run, str(case)).is_file()][:MAX_RUNS]
+        if having:
+            return [_panel(run, str(case), f"{run.name}, hardest case", region) for run in having]
+    return []
+
+
+def _ranked(run: Run, region: str) -> "pd.Series[float]":
+    return values_of(run.metrics, region, "dice").dropna().sort_values(kind="stable")
+
+
+def _picture(run: Run, case: str) -> Path:
+    return run.path / "figures" / f"{case}.png"
+
+
+def _panel(run: Run, case: str, role: str, region: str) -> Panel:
+    dice = _ranked(run, region)
+    rank = f", rank {list(dice.index).index(case) + 1} of {len(dice)}" if case in dice.index else ""
+    value = f"{words(region)} Dice {decimal(dice.get(case))}{rank}"
+    alt = f"Three axial slices of {case}: largest tumor, most disagreement, middle of the kidneys. {value}."
+    png = base64.b64encode(_picture(run, case).read_bytes()).decode("ascii")
+    return Panel(png, alt, f"{role}: {case}. {value}. {_KEY}")

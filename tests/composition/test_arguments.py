@@ -1,0 +1,81 @@
+import json
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from kidney_lab.composition.arguments import prepare_arguments, quote_path
+from kidney_lab.errors import InputError
+
+PATHS = [
+    "/data/kits",
+    "/data/my kits [2023]",
+    "runs/model=a,b",
+    "it's here",
+    "back\\slash",
+    "ends in backslash\\",
+    "back\\'quote",
+    "(x){y}:z;#%&*",
+    "0042",
+    "null",
+    "true",
+    "ümlaut/肾",
+]
+
+
+def parsed(argument):
+    return OverridesParser.create().parse_override(argument).value()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_reaches_hydra_as_it_was_typed(path):
+    (argument,) = prepare_arguments([f"input={path}"])
+
+    assert str(parsed(argument)) == path or path == "null"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_arguments_prepared_twice_are_prepared_once(path):
+    once = prepare_arguments([f"data.root={path}", "seed=3"])
+
+    assert prepare_arguments(once) == once
+
+
+def test_values_that_are_no_paths_stay_as_they_are():
+    arguments = ["model=unet3d", "model.filters=[1,2]", "-m", "seed=1,2", "--cfg", "job"]
+
+    assert prepare_arguments(arguments) == arguments
+
+
+def test_a_list_of_runs_is_left_to_hydra():
+    assert prepare_arguments(["run=[a,b]"]) == ["run=[a,b]"]
+
+
+def test_a_comma_sweeps_in_a_multirun_and_is_a_comma_otherwise():
+    assert prepare_arguments(["-m", "data.root=a,b"]) == ["-m", "data.root=a,b"]
+    assert prepare_arguments(["data.root=a,b"]) == ["data.root='a,b'"]
+
+
+def test_a_quoted_path_is_not_quoted_again():
+    assert quote_path("'a b'") == "'a b'"
+
+
+def test_resume_repeats_the_run_with_todays_overrides_after_it(tmp_path):
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"overrides": ["model=unet3d", "seed=1", "data.root=x"]}))
+
+    arguments = prepare_arguments([f"resume={run}", "seed=2"])
+
+    assert arguments == [
+        "model=unet3d",
+        "data.root=x",
+        f"resume='{run}'",
+        "seed=2",
+        f"hydra.run.dir='{run}'",
+    ]
+    assert prepare_arguments(arguments) == arguments
+
+
+def test_resuming_a_folder_that_is_no_run_says_so(tmp_path):
+    with pytest.raises(InputError, match=r"is no run folder: it has no run\.json"):
+        prepare_arguments([f"resume={tmp_path}"])

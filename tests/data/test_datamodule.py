@@ -1,0 +1,179 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from monai.transforms import Compose, RandGaussianNoised, ScaleIntensityRange
+
+from kidney_lab.data.datamodule import StageDataModule
+from kidney_lab.data.sampling import EpochSampler
+from kidney_lab.data.splits import Split
+from kidney_lab.data.store import CaseRecord, Store, create_store, write_case
+from kidney_lab.data.views import PatchView
+from kidney_lab.geometry import grid_from_spacing
+
+SHAPE = (6, 8, 8)
+SPLIT = Split(train=("case_00000", "case_00001"), val=("case_00002", "case_00003", "case_00004"), test=())
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    create_store(tmp_path / "store", {})
+    grid = grid_from_spacing(SHAPE, (2.0, 1.0, 1.0))
+    for k, name in enumerate(SPLIT.cases):
+        rng = np.random.default_rng(k)
+        record = CaseRecord(
+            image=rng.integers(-500, 500, SHAPE).astype(np.int16),
+            label=rng.integers(0, 3, SHAPE).astype(np.uint8),
+            grid=grid,
+            source=grid,
+            crop=tuple(slice(0, n) for n in SHAPE),
+            sources={},
+            seed=k,
+        )
+        write_case(tmp_path / "store", name, record)
+    return Store(tmp_path / "store")
+
+
+def data_module(store, *, workers=0, samples=4) -> StageDataModule:
+    return StageDataModule(
+        store,
+        SPLIT,
+        view=PatchView(roi_size=(4, 4, 4), samples_per_epoch=samples, val_samples=4, foreground_fraction=0.5),
+        intensity=ScaleIntensityRange(a_min=-500, a_max=500, b_min=-1.0, b_max=1.0),
+        augment=Compose([RandGaussianNoised(keys="image", prob=1.0, std=0.5)]),
+        labels=[1, 2],
+        batch_size=2,
+        num_workers=workers,
+        seed=5,
+    )
+
+
+class Recorder(pl.LightningModule):
+    """Learns nothing; keeps the batches that it is given, by epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.trained: dict[int, list[torch.Tensor]] = {}
+        self.validated: dict[int, list[torch.Tensor]] = {}
+        self.cases: dict[int, list[str]] = {}
+
+    def training_step(self, batch, batch_idx):
+        self.trained.setdefault(self.current_epoch, []).append(batch["image"].clone())
+        return self.weight.sum()
+
+    def validation_step(self, batch, batch_idx, dataloader_idx):
+        if dataloader_idx == 0:
+            self.validated.setdefault(self.current_epoch, []).append(batch["image"].clone())
+        else:
+            self.cases.setdefault(self.current_epoch, []).append(batch["case"])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(store, folder, *, epochs, workers=0, resume=None) -> Recorder:
+    recorder = Recorder()
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        default_root_dir=folder,
+        logger=False,
+        callbacks=[pl.callbacks.ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True)],
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(recorder, datamodule=data_module(store, workers=workers), ckpt_path=resume)
+    return recorder
+
+
+def same(left, right) -> bool:
+    return torch.equal(torch.cat(left), torch.cat(right))
+
+
+def expected_epoch(store, epoch) -> list[torch.Tensor]:
+    """The epoch's samples, drawn one by one without loader and trainer."""
+    dataset = data_module(store).train_dataloader().dataset
+    return [dataset[key]["image"][None] for key in EpochSampler(4, batch_size=2, epoch=epoch)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_training_sees_every_epoch_s_own_samples(store, tmp_path, workers):
+    recorder = fit(store, tmp_path, epochs=3, workers=workers)
+
+    for epoch in range(3):
+        assert same(recorder.trained[epoch], expected_epoch(store, epoch))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_training_begins_with_the_samples_of_the_epoch_that_it_is_in(store, tmp_path, workers):
+    # Workers read ahead as soon as the loader is built, before Lightning tells the sampler its epoch.
+    fit(store, tmp_path, epochs=2)
+
+    resumed = fit(store, tmp_path, epochs=4, workers=workers, resume=tmp_path / "last.ckpt")
+
+    assert set(resumed.trained) == {2, 3}
+    for epoch in (2, 3):
+        assert same(resumed.trained[epoch], expected_epoch(store, epoch))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_validation_patches_are_the_same_in_every_epoch(store, tmp_path):
+    recorder = fit(store, tmp_path, epochs=3)
+
+    assert len(torch.cat(recorder.validated[0])) == 4
+    assert same(recorder.validated[0], recorder.validated[1])
+    assert same(recorder.validated[0], recorder.validated[2])
+    assert recorder.cases == dict.fromkeys(range(3), list(SPLIT.val))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_validation_patches_are_not_augmented(store):
+    patches, _ = data_module(store).val_dataloader()
+    values = torch.cat([batch["image"] for batch in patches])
+    whole = torch.cat([torch.from_numpy(store[name].image[...] / 500.0).float().ravel() for name in SPLIT.val])
+
+    inside = values[values > -1.5]  # what lies beyond the border is air, -2
+
+    assert torch.isin((inside * 500).round(), (whole * 500).round()).all()
+
+
+class FakeTrainer:
+    """One of three ranks in epoch 7."""
+
+    current_epoch, global_rank, world_size = 7, 1, 3
+    fit_loop = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=7, completed=7)))
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+
+
+def test_ranks_share_training_samples_and_whole_cases(store):
+    data = data_module(store, samples=12)
+    data.trainer = FakeTrainer()
+
+    train = list(data.train_dataloader().sampler)
+    patches, cases = data.val_dataloader()
+
+    assert [(key.epoch, key.index) for key in train] == [(7, 2), (7, 3), (7, 8), (7, 9)]
+    assert [key.epoch for key in patches.sampler] == [0, 0]
+    assert cases.dataset.cases == ["case_00003"]
+
+
+def test_a_rank_without_a_case_has_an_empty_loader(store):
+    data = data_module(store)
+    data.trainer = type("Trainer", (FakeTrainer,), {"global_rank": 3, "world_size": 4})()
+
+    assert len(data.val_dataloader()[1]) == 0
+
+
+def test_one_core_is_left_to_the_training(store, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert data_module(store, workers=None).num_workers == 3
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert data_module(store, workers=None).num_workers == 8
+    assert data_module(store, workers=0).num_workers == 0

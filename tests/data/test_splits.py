@@ -1,0 +1,91 @@
+from dataclasses import asdict
+
+import pytest
+
+from kidney_lab.data.splits import Split, seeded_split
+from kidney_lab.errors import InputError
+
+CASES = [f"case_{k:05d}" for k in range(40)]
+
+
+def split(cases=CASES, *, n_train=None, n_val=None, n_test=None, seed=0) -> Split:
+    return seeded_split(cases, n_train=n_train, n_val=n_val, n_test=n_test, seed=seed)
+
+
+def sizes(of: Split) -> tuple[int, int, int]:
+    return len(of.train), len(of.val), len(of.test)
+
+
+def test_without_numbers_the_parts_are_seven_one_and_two_tenths():
+    assert sizes(split()) == (28, 4, 8)
+
+
+def test_every_case_is_in_exactly_one_part():
+    assert sorted(split().cases) == CASES
+
+
+def test_parts_are_sorted():
+    for part in asdict(split()).values():
+        assert list(part) == sorted(part)
+
+
+def test_given_numbers_are_kept_and_cases_beyond_them_left_out():
+    result = split(n_train=5, n_val=3, n_test=2)
+
+    assert sizes(result) == (5, 3, 2)
+    assert len(set(result.cases)) == 10
+
+
+def test_training_takes_what_the_other_parts_leave():
+    assert sizes(split(n_val=10, n_test=10)) == (20, 10, 10)
+
+
+def test_few_cases_still_give_every_part_one():
+    assert sizes(split(CASES[:3])) == (1, 1, 1)
+
+
+def test_a_split_without_a_test_part_is_allowed():
+    assert sizes(split(n_test=0)) == (36, 4, 0)
+
+
+def test_the_order_in_which_cases_are_found_does_not_matter():
+    assert split(CASES[::-1]) == split()
+
+
+def test_the_seed_decides():
+    assert split(seed=1) != split()
+    assert split(seed=1) == split(seed=1)
+
+
+def test_the_split_of_a_seed_never_changes():
+    # Results are comparable over years only while this holds: it must fail when numpy's permutation changes.
+    assert split(CASES[:6]) == Split(
+        train=("case_00002", "case_00003", "case_00004", "case_00005"), val=("case_00000",), test=("case_00001",)
+    )
+
+
+def test_the_hash_names_the_split():
+    assert split().hash == split(CASES[::-1]).hash
+    assert split().hash != split(seed=1).hash
+    moved = Split(train=("a",), val=("b",), test=("c",)), Split(train=("b",), val=("a",), test=("c",))
+    assert moved[0].hash != moved[1].hash
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"n_train": 30, "n_val": 10, "n_test": 1},
+        {"n_train": 0},
+        {"n_val": 0},
+        {"n_test": -1},
+        {"n_val": 30, "n_test": 10},
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused_with_the_numbers(numbers):
+    with pytest.raises(InputError, match=r"40 cases cannot be split into .* set data\.n_train"):
+        split(**numbers)
+
+
+def test_too_few_cases_are_refused():
+    with pytest.raises(InputError, match="2 cases cannot be split"):
+        split(CASES[:2])

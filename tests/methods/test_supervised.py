@@ -1,0 +1,214 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from monai.inferers import SlidingWindowInferer
+from monai.losses import DiceCELoss
+from torch import nn
+from torch.optim import SGD, Adam
+from torch.optim.lr_scheduler import ConstantLR, PolynomialLR
+from torch.utils.data import DataLoader
+
+from kidney_lab.methods.output import build_output
+from kidney_lab.methods.supervised import SupervisedSegmentation
+
+KITS19 = {"labels": ["kidney", "tumor"], "regions": ["kidney_and_mass", "tumor"]}
+SHAPE = (6, 8, 8)
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def ball_case(seed: int = 0) -> dict:
+    """A kidney of 1 with a tumor of 2 in a background of 0, in noise, as image and as label."""
+    d, h, w = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
+    label = np.zeros(SHAPE, np.uint8)
+    label[(d - 3) ** 2 + (h - 4) ** 2 + (w - 4) ** 2 < 9] = 1
+    label[2:4, 3:5, 3:5] = 2
+    noise = np.random.default_rng(seed).normal(0, 0.05, SHAPE)
+    return {
+        "image": torch.from_numpy(label / 2 + noise).float()[None],
+        "label": torch.from_numpy(label)[None],
+        "case": f"case_{seed:05d}",
+    }
+
+
+def batch(*seeds: int) -> dict:
+    cases = [ball_case(seed) for seed in seeds]
+    return {key: torch.stack([case[key] for case in cases]) for key in ("image", "label")}
+
+
+def network(channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv3d(1, 8, 3, padding=1), nn.LeakyReLU(), nn.Conv3d(8, 8, 3, padding=1), nn.LeakyReLU(),
+        nn.Conv3d(8, channels, 1),
+    )  # fmt: skip
+
+
+def module(kind="regions", *, optimizer=None, scheduler=None) -> SupervisedSegmentation:
+    torch.manual_seed(0)
+    return SupervisedSegmentation(
+        network=network(3 if kind == "labels" else 2),
+        loss=DiceCELoss(**{"softmax" if kind == "labels" else "sigmoid": True}),
+        optimizer=optimizer or partial(Adam, lr=0.02),
+        scheduler=scheduler or partial(ConstantLR, factor=1.0),
+        output=build_output(kind, **KITS19),
+    )
+
+
+def loaders(steps: int = 2) -> dict:
+    cases = [ball_case(7), ball_case(8)]
+    return {
+        "train_dataloaders": DataLoader([ball_case(k) for k in range(2 * steps)], batch_size=2),
+        "val_dataloaders": [DataLoader(cases, batch_size=2), DataLoader(cases, batch_size=None)],
+    }
+
+
+def trainer(folder, *, epochs=1, callbacks=()) -> pl.Trainer:
+    return pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=any(isinstance(callback, pl.callbacks.ModelCheckpoint) for callback in callbacks),
+        callbacks=list(callbacks),
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@pytest.mark.parametrize("kind", ["labels", "regions"])
+def test_a_step_of_the_optimizer_lowers_the_loss_of_the_same_batch(kind, tmp_path):
+    learned = module(kind, optimizer=partial(SGD, lr=0.1))
+    before = {name: value.clone() for name, value in learned.state_dict().items()}
+    first = float(learned._loss(batch(0, 1)))
+
+    trainer(tmp_path).fit(learned, **loaders(steps=1))
+
+    assert float(learned._loss(batch(0, 1))) < first
+    assert all(not torch.equal(value, before[name]) for name, value in learned.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["labels", "regions"])
+def test_a_network_overfits_a_batch_and_then_segments_it(kind):
+    learned = module(kind)
+    optimizer = torch.optim.Adam(learned.parameters(), lr=0.02)
+    for _ in range(120):
+        optimizer.zero_grad()
+        loss = learned._loss(batch(0, 1))
+        loss.backward()
+        optimizer.step()
+
+    assert float(loss.detach()) < 0.1
+    decided = learned.output.decide(learned.infer(batch(0)["image"])[0])
+    assert (decided == batch(0)["label"][0, 0]).float().mean() > 0.98
+
+
+def test_what_is_logged(tmp_path):
+    run = trainer(tmp_path)
+
+    run.fit(module(), **loaders())
+
+    assert {name for name in run.callback_metrics if not name.endswith(("_step", "_epoch"))} == {
+        "lr",
+        "train/loss",
+        "val_patch/loss",
+        "val_case/kidney_and_mass_dice",
+        "val_case/tumor_dice",
+        "val_case/mean_dice",
+    }
+
+
+def test_logged_values_are_those_computed_by_hand(tmp_path):
+    learned = module(optimizer=partial(SGD, lr=0.0))  # learns nothing, so that every value can be computed afterwards
+    run = trainer(tmp_path)
+
+    run.fit(learned, **loaders())
+
+    metrics = {name: float(value) for name, value in run.callback_metrics.items()}
+    with torch.no_grad():
+        steps = [float(learned._loss(batch(0, 1))), float(learned._loss(batch(2, 3)))]
+        assert metrics["train/loss"] == pytest.approx(np.mean(steps))
+        assert metrics["val_patch/loss"] == pytest.approx(float(learned._loss(batch(7, 8))))
+        assert metrics["lr"] == 0.0
+        dices = []
+        for seed in (7, 8):
+            decided = learned.output.decide(learned.infer(batch(seed)["image"])[0])
+            inside, wanted = decided > 0, batch(seed)["label"][0, 0] > 0
+            dices.append(2 * int((inside & wanted).sum()) / (int(inside.sum()) + int(wanted.sum())))
+    assert metrics["val_case/kidney_and_mass_dice"] == pytest.approx(np.mean(dices))
+    both = metrics["val_case/kidney_and_mass_dice"], metrics["val_case/tumor_dice"]
+    assert metrics["val_case/mean_dice"] == pytest.approx(np.mean(both))
+
+
+class Rates(pl.Callback):
+    """Keeps the learning rate that every batch is trained with."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, set[float]] = {}
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.seen.setdefault(trainer.current_epoch, set()).add(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def test_the_scheduler_steps_once_an_epoch_and_its_step_is_in_that_epoch_s_checkpoint(tmp_path):
+    rates = Rates()
+    every = pl.callbacks.ModelCheckpoint(
+        tmp_path, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True, auto_insert_metric_name=False
+    )
+    poly = partial(PolynomialLR, total_iters=4, power=1.0)
+
+    trainer(tmp_path, epochs=3, callbacks=[rates, every]).fit(
+        module(optimizer=partial(SGD, lr=0.4), scheduler=poly), **loaders()
+    )
+
+    assert {epoch: [pytest.approx(0.4 * (1 - epoch / 4))] for epoch in range(3)} == {
+        epoch: sorted(seen) for epoch, seen in rates.seen.items()
+    }
+    for epoch in range(3):
+        state = torch.load(tmp_path / f"{epoch}.ckpt", weights_only=True)
+        assert state["lr_schedulers"][0]["last_epoch"] == epoch + 1
+        assert state["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.4 * (1 - (epoch + 1) / 4))
+
+
+def test_a_validation_step_on_a_whole_case_gives_the_label_map(tmp_path):
+    learned = module("labels")
+
+    decided = learned.validation_step(ball_case(3), 0, 1)
+
+    with torch.no_grad():
+        expected = learned.network(ball_case(3)["image"][None])[0].argmax(dim=0)
+    assert torch.equal(decided, expected.to(torch.uint8))
+
+
+def test_inference_goes_through_the_stage_s_inferer_and_sums_windows_in_full_precision():
+    learned = module()
+    image = torch.randn(1, 1, 6, 12, 12, generator=torch.Generator().manual_seed(0))
+    dtypes = set()
+
+    def inferer(inputs, predictor):
+        def spied(window):
+            logits = predictor(window)
+            dtypes.add(logits.dtype)
+            return logits
+
+        return SlidingWindowInferer(roi_size=(6, 8, 8), overlap=0.5)(inputs, spied)
+
+    learned.inferer = inferer
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        probabilities = learned.infer(image)
+
+    assert probabilities.shape == (1, 2, 6, 12, 12)
+    assert dtypes == {torch.float32}
+    assert probabilities.dtype == torch.float32
+    assert not probabilities.requires_grad
+    learned.inferer = None
+    alone = (..., slice(0, 4), slice(0, 4))  # seen by one window, far from where it ends
+    np.testing.assert_allclose(probabilities[alone], learned.infer(image)[alone], atol=0.01)
+
+
+def test_every_weight_of_the_module_is_the_network_s():
+    # A checkpoint of the module must load into any recipe with the same network, whatever its loss.
+    assert {name.split(".")[0] for name in module().state_dict()} == {"network"}

@@ -1,0 +1,68 @@
+"""Run folders as training leaves them, small."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kidney_lab.metrics import metrics_frame, write_metrics
+
+DICE = {"case_00001": 0.9, "case_00002": 0.5, "case_00003": 0.7, "case_00004": float("nan")}
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a run folder; keywords replace what its run.json says."""
+
+    def make(folder: str = "run", dice: dict[str, float] | None = None, **record: Any) -> Path:
+        run = tmp_path / folder
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text("model:\n  name: <unet> & more\n")
+        whole: dict[str, Any] = {
+            "status": "finished",
+            "name": "unet3d-kits19",
+            "overrides": ["model=unet3d", "data=kits19"],
+            "commit": "0123456789abcdef",
+            "dirty": False,
+            "seed": 7,
+            "device": "Test CPU",
+            "precision": "32-true",
+            "versions": {"torch": "2.13.0"},
+            "wall_time_s": 7342.5,
+            "peak_memory_mib": 2048.0,
+            "started": "2025-11-21T12:00:00+00:00",
+            "data": {"name": "kits19", "synthesized": False, "n_train": 8, "n_val": 2, "n_test": 4, "split_hash": "a"},
+            "stages": {
+                "fine": {
+                    "parameters": 5_600_000,
+                    "flops": 412_000_000_000,
+                    "input_shape": [1, 1, 96, 96, 96],
+                    "epochs": 3,
+                    "steps": 30,
+                    "wall_time_s": 250,
+                    "best": {"monitor": "val_case/tumor_dice", "value": 0.6, "epoch": 1},
+                }
+            },
+        }
+        (run / "run.json").write_text(json.dumps({**whole, **record}))
+        (run / "epochs.csv").write_text(
+            "stage,epoch,step,train/loss,val_patch/loss,val_case/tumor_dice,lr\n"
+            "fine,0,10,1.5,1.6,,0.1\nfine,1,20,1.0,1.2,0.6,0.1\nfine,2,30,0.8,1.1,0.5,0.1\n"
+        )
+        values = DICE if dice is None else dice
+        if values:
+            scores = {
+                case: {
+                    ("kidney_and_mass", "dice"): 0.95,
+                    ("kidney_and_mass", "surface_dice"): 0.9,
+                    ("tumor", "dice"): value,
+                    ("tumor", "surface_dice"): value / 2,
+                }
+                for case, value in values.items()
+            }
+            write_metrics(metrics_frame(scores), run)
+        return run
+
+    return make

@@ -1,0 +1,164 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from kidney_lab.errors import InputError
+from kidney_lab.reporting.html import write_report
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Tables by id as rows of texts, every attribute that may load something, and whether tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.references: list[str] = []
+        self.ids: set[str] = set()
+        self.text = ""
+        self.open: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.references += [value for key, value in attrs if key in {"src", "href", "xlink:href", "srcset", "action"}]
+        if "id" in attributes:
+            self.ids.add(attributes["id"])
+        if tag == "table":
+            self.rows = self.tables.setdefault(attributes.get("id", ""), [])
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in {"td", "th"}:
+            self.rows[-1].append("")
+        elif tag == "img":
+            self.images.append(attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data.strip()
+
+
+@pytest.fixture
+def page(make_run, tmp_path: Path) -> Page:
+    run = make_run()
+    (run / "figures").mkdir()
+    (run / "figures" / "case_00002.png").write_bytes(b"picture")
+    return Page(write_report([run, tmp_path / "nothing"], tmp_path / "out").html.read_text())
+
+
+def test_report_and_tables_are_written_into_the_folder(make_run, tmp_path: Path):
+    report = write_report([make_run()], tmp_path / "new" / "out")
+    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == [
+        "cases.md",
+        "report.html",
+        "scores.md",
+    ]
+    assert report.html == tmp_path / "new" / "out" / "report.html"
+    assert report.skipped == ()
+
+
+def test_page_is_balanced_and_refers_to_nothing_outside_itself(page: Page):
+    assert page.open == []
+    for reference in page.references:
+        assert reference.startswith("data:") or reference[1:] in page.ids, reference
+    assert not re.search(r"https?://|@import|url\(", page.text)
+
+
+def test_scores_are_those_of_the_run(page: Page):
+    header, kidney, tumor = page.tables["score-table"]
+    assert header == [
+        "Region",
+        "Dice, mean [95% CI]",
+        "Dice, median",
+        "Surface Dice, mean [95% CI]",
+        "Cases",
+        "Undefined",
+    ]
+    assert kidney == ["Kidney and mass", "0.950 [0.950, 0.950]", "0.950", "0.900 [0.900, 0.900]", "4", "0"]
+    assert tumor[0] == "Tumor"
+    assert tumor[1].startswith("0.700 [")
+    assert tumor[4:] == ["3", "1"]
+
+
+def test_cases_stand_worst_first(page: Page):
+    _, *rows = page.tables["case-table"]
+    assert [row[0] for row in rows] == ["case_00002", "case_00003", "case_00001", "case_00004"]
+    assert rows[0][1:] == ["0.950", "0.900", "0.500", "0.250"]
+    assert rows[-1][3:] == ["—", "—"]
+
+
+def test_cost_has_a_row_per_stage_and_one_for_the_run(page: Page):
+    _, stage, total = page.tables["cost-table"]
+    assert stage[:7] == ["fine", "5.60 M", "1×1×96×96×96", "412 GFLOPs", "3", "30", "1 (tumor_dice 0.600)"]  # noqa: RUF001
+    assert total[-2:] == ["2 h 02 min", "2.0 GiB"]
+
+
+def test_facts_command_config_pictures_and_skipped_paths_are_there(page: Page):
+    for text in (
+        "unet3d-kits19",
+        "0123456789ab",
+        "Test CPU",
+        "2 h 02 min",
+        "python -m kidney_lab model=unet3d data=kits19",
+        "name: <unet> & more",
+        "nothing is no run folder",
+    ):
+        assert text in page.text
+    assert "Phantom data" not in page.text
+    assert "Three axial slices of case_00002" in (page.images[0]["alt"] or "")
+
+
+def test_made_up_data_unfinished_runs_and_changed_code_are_told_loudly(make_run, tmp_path: Path):
+    run = make_run(data={"name": "phantom", "synthesized": True}, status="failed", dirty=True)
+    page = Page(write_report([run], tmp_path).html.read_text())
+    for text in ("Phantom data", "say nothing about patients", "failed", "uncommitted changes"):
+        assert text in page.text
+
+
+def test_several_runs_stand_in_one_table(make_run, tmp_path: Path):
+    runs = [
+        make_run(str(i), overrides=[f"seed={i}"], dice={"case_00001": 0.5 + i / 10, "case_00002": 0.9}) for i in (0, 1)
+    ]
+    page = Page(write_report(runs, tmp_path).html.read_text())
+    rows = page.tables["score-table"][1:]
+    assert [row[:2] for row in rows] == [
+        [f"unet3d-kits19 (seed={i})", region] for region in ("Kidney and mass", "Tumor") for i in (0, 1)
+    ]
+    assert [row[:2] for row in page.tables["case-table"][1:3]] == [
+        ["unet3d-kits19 (seed=0)", "case_00001"],
+        ["unet3d-kits19 (seed=1)", "case_00001"],
+    ]
+    assert "not all tested on the same cases" not in page.text
+
+
+def test_runs_on_other_splits_are_said_not_to_compare(make_run, tmp_path: Path):
+    runs = [make_run(name, data={"name": "kits19", "split_hash": name}) for name in "ab"]
+    assert "not all tested on the same cases" in Page(write_report(runs, tmp_path).html.read_text()).text
+
+
+def test_run_that_failed_early_can_be_reported(make_run, tmp_path: Path):
+    run = make_run(dice={}, status="failed", data=None, stages={}, versions=None, commit=None, started=None)
+    (run / "epochs.csv").unlink()
+    page = Page(write_report([run], tmp_path).html.read_text())
+    assert "There are no test scores yet" in page.text
+
+
+def test_no_run_at_all_is_an_error(tmp_path: Path):
+    with pytest.raises(InputError, match="none of the 1 given paths is a run"):
+        write_report([tmp_path], tmp_path / "out")

@@ -1,0 +1,42 @@
+import base64
+from pathlib import Path
+
+from kidney_lab.reporting.panels import choose_panels
+from kidney_lab.reporting.runs import read_run, read_runs
+
+
+def keep_pictures(run: Path, *cases: str) -> Path:
+    (run / "figures").mkdir()
+    for case in cases:
+        (run / "figures" / f"{case}.png").write_bytes(case.encode())
+    return run
+
+
+def test_one_run_shows_worst_median_and_best_case(make_run):
+    run = read_run(keep_pictures(make_run(), "case_00001", "case_00002", "case_00003", "case_00004"))
+    panels = choose_panels([run])
+    assert [panel.caption.split(". ")[0] for panel in panels] == [
+        "Worst case: case_00002",
+        "Median case: case_00003",
+        "Best case: case_00001",
+    ]
+    assert "Tumor Dice 0.500, rank 1 of 3" in panels[0].caption
+    assert base64.b64decode(panels[0].png) == b"case_00002"
+
+
+def test_pictures_of_some_cases_only_are_said_to_be_so(make_run):
+    (panel,) = choose_panels([read_run(keep_pictures(make_run(), "case_00003"))])
+    assert panel.caption.startswith(
+        "Worst case of the 1 cases with a picture: case_00003. Tumor Dice 0.700, rank 2 of 3"
+    )
+
+
+def test_several_runs_show_the_same_case(make_run):
+    paths = [keep_pictures(make_run(name), "case_00002", "case_00001") for name in "ab"]
+    panels = choose_panels(read_runs(paths)[0])
+    assert ["case_00002" in panel.caption for panel in panels] == [True, True]
+
+
+def test_run_without_pictures_or_scores_has_no_panels(make_run):
+    assert choose_panels([read_run(make_run("a"))]) == []
+    assert choose_panels([read_run(make_run("b", dice={}))]) == []

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from kidney_lab.errors import InputError
+from kidney_lab.reporting.runs import read_run, read_runs
+
+
+def test_run_is_read_back(make_run):
+    run = read_run(make_run())
+    assert (run.name, run.synthesized, run.record["seed"]) == ("unet3d-kits19", False, 7)
+    assert len(run.metrics) == 16
+    assert list(run.epochs["epoch"]) == [0, 1, 2]
+
+
+def test_run_without_test_scores_is_still_a_run(make_run):
+    run = read_run(make_run(dice={}, status="failed"))
+    assert run.metrics.empty
+    assert list(run.metrics.columns) == ["case", "region", "metric", "value"]
+
+
+def test_what_is_no_run_is_skipped_with_the_reason(make_run, tmp_path: Path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.yaml").touch()
+    (tmp_path / "broken" / "run.json").write_text("{")
+    runs, skipped = read_runs([tmp_path / "nothing", make_run(), tmp_path / "broken"])
+    assert len(runs) == 1
+    assert "nothing is no run folder: it has no config.yaml." in skipped[0]
+    assert "broken cannot be read as a run folder" in skipped[1]
+
+
+@pytest.mark.parametrize("paths", [[], ["nothing"]])
+def test_without_any_run_the_error_says_what_a_run_is(tmp_path: Path, paths: list[str]):
+    with pytest.raises(InputError, match=r"A run folder is what .* config\.yaml, run\.json"):
+        read_runs([tmp_path / path for path in paths])
+
+
+def test_runs_of_one_name_are_told_apart_by_their_overrides(make_run):
+    paths = [make_run("0", overrides=["a=1", "seed=0"]), make_run("1", overrides=["a=1", "seed=1"])]
+    assert [run.name for run in read_runs(paths)[0]] == ["unet3d-kits19 (seed=0)", "unet3d-kits19 (seed=1)"]
+
+
+def test_runs_of_one_recipe_are_told_apart_by_their_folders(make_run):
+    runs, _ = read_runs([make_run("a/0"), make_run("a/1")])
+    assert [run.name for run in runs] == ["unet3d-kits19 (0)", "unet3d-kits19 (1)"]
+    runs, _ = read_runs([make_run("b/run"), make_run("c/run")])
+    assert len({run.name for run in runs}) == 2

@@ -1,0 +1,44 @@
+import io
+
+from rich.console import Console
+
+from kidney_lab.reporting.runs import read_run, read_runs
+from kidney_lab.reporting.scores import score_rows
+from kidney_lab.reporting.tables import cases_markdown, print_scores, scores_markdown
+
+
+def test_terminal_shows_mean_interval_median_and_counts(make_run):
+    out = io.StringIO()
+    print_scores(read_run(make_run()).metrics, console=Console(file=out, width=140))
+    tumor = next(line for line in out.getvalue().splitlines() if "Tumor" in line)
+    cells = [cell.strip() for cell in tumor.strip("│ ").split("│")]
+    assert cells[0] == "Tumor"
+    assert cells[1].startswith("0.700 [0.5")
+    assert cells[2] == "0.700"
+    assert cells[3].startswith("0.350 [")
+    assert cells[4:] == ["3", "1"]
+
+
+def test_scores_in_markdown_have_a_row_per_region_and_run_and_say_where_they_come_from(make_run):
+    runs, _ = read_runs([make_run()])
+    text = scores_markdown(score_rows({run.name: run.metrics for run in runs}), runs)
+    assert "| unet3d-kits19 | Kidney and mass | 0.950 [0.950, 0.950] | 0.950 | 0.900 [0.900, 0.900] | 4 | 0 |" in text
+    assert "data kits19, seed 7, commit 0123456789ab, on Test CPU, status finished" in text
+    assert "Phantom" not in text
+
+
+def test_made_up_images_are_said_to_be_so_in_both_tables(make_run):
+    runs, _ = read_runs([make_run(data={"name": "phantom", "synthesized": True})])
+    assert "Phantom data" in scores_markdown([], runs)
+    assert "Phantom data" in cases_markdown(runs)
+
+
+def test_cases_in_markdown_stand_worst_first_with_undefined_as_a_dash(make_run):
+    lines = cases_markdown(read_runs([make_run()])[0]).splitlines()
+    rows = [line for line in lines if line.startswith("| case_")]
+    assert rows[0] == "| case_00002 | 0.950 | 0.900 | 0.500 | 0.250 |"
+    assert rows[-1] == "| case_00004 | 0.950 | 0.900 | — | — |"
+
+
+def test_run_without_scores_says_so(make_run):
+    assert "No test scores." in cases_markdown(read_runs([make_run(dice={})])[0])

@@ -1,0 +1,129 @@
+"""Every option of every config group composes, and each distinct resolved configuration trains for one small epoch."""
+
+import itertools
+import json
+
+import pytest
+import pytorch_lightning as pl
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_method, instantiate
+from omegaconf import OmegaConf
+
+from kidney_lab.composition.messages import to_plain
+from kidney_lab.composition.resolvers import register_resolvers
+from kidney_lab.composition.search_path import config_folder, register_experiments
+from kidney_lab.tasks.run_folder import config_hash
+
+GROUPS = sorted(folder.name for folder in config_folder().iterdir() if folder.is_dir() and folder.name != "hydra")
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((config_folder() / group).glob("*.yaml"))]
+EXPERIMENTS = sorted(
+    str(path.relative_to(config_folder().parent).with_suffix(""))
+    for path in (config_folder().parent / "experiments").glob("*/*.yaml")
+)
+VALUES = ["model.output=labels", "data.spacing=null", "trainer.accumulate_grad_batches=2"]
+
+
+def composed(*overrides):
+    register_resolvers()
+    register_experiments()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("config", overrides=list(overrides), return_hydra_config=True)
+
+
+def resolved(*overrides):
+    config = composed(*overrides)
+    # What Hydra only knows while a job runs.
+    config.hydra.runtime.output_dir = "out"
+    OmegaConf.set_readonly(config.hydra, False)
+    plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return to_plain(plain)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=["=".join(pair) for pair in OPTIONS])
+def test_every_option_composes_and_resolves(group, option):
+    plain = resolved(f"{group}={option}", "logger=none")
+
+    assert get_method(plain["task"]["_target_"])
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes(experiment):
+    assert resolved(f"+{experiment}", "data.root=somewhere", "logger=none")
+
+
+def test_the_defaults_need_no_data_and_no_gpu():
+    plain = resolved("logger=none")
+
+    assert plain["data"]["name"] == "phantom"
+    assert plain["preset"] == "small"
+    assert plain["trainer"]["accelerator"] == "auto"
+    assert plain["data"]["max_time"] == "00:00:04:00"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "preset"),
+    [
+        (["data=phantom"], "small"),
+        (["data=kits23"], "full"),
+        (["data=phantom", "preset=full"], "full"),
+        (["data=kits19", "trainer=smoke"], "smoke"),
+        (["trainer=smoke", "preset=small"], "small"),
+    ],
+)
+def test_the_preset_follows_data_and_trainer_unless_it_is_named(overrides, preset):
+    plain = resolved(*overrides, "data.root=x", "logger=none")
+
+    sizes = OmegaConf.load(config_folder() / "model" / "sizes" / "unet3d" / f"{preset}.yaml")
+    assert plain["preset"] == preset
+    assert plain["model"]["filters"] == sizes.filters
+
+
+def test_the_spacing_of_the_data_wins_over_the_model_s():
+    plain = resolved("data.spacing=[2,2,2]", "logger=none")
+
+    assert plain["model"]["stages"]["segmentation"]["grid"]["spacing"] == [2, 2, 2]
+
+
+def distinct_configs():
+    """Overrides of every resolved configuration that differs from those before it, at smoke size."""
+    seen = {}
+    choices = [[f"{group}={option}"] for group, option in OPTIONS if group not in ("task", "logger", "data", "trainer")]
+    for overrides in itertools.chain(choices, [[value] for value in VALUES]):
+        if overrides[0].startswith("preset"):
+            continue  # the other sizes are the same configuration with other numbers
+        key = config_hash(resolved(*overrides, "trainer=smoke", "logger=none"))
+        seen.setdefault(json.dumps(key), overrides)
+    return list(seen.values())
+
+
+@pytest.fixture(scope="module")
+def smoke_store(tmp_path_factory):
+    root = tmp_path_factory.mktemp("conf")
+    dataset = instantiate(composed("trainer=smoke", f"data.root={root / 'data'}", "data.num_workers=0").data, _convert_="all")
+    return dataset, root
+
+
+@pytest.mark.parametrize("overrides", distinct_configs(), ids=lambda overrides: overrides[0])
+def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store, tmp_path):
+    from kidney_lab.methods.fit import fit_stage
+
+    dataset, root = smoke_store
+    config = composed(*overrides, "trainer=smoke", "logger=none", "trainer.max_epochs=1")
+    pl.seed_everything(0)
+    for name, stage in config.model.stages.items():
+        store = dataset.prepare(instantiate(stage.grid, _convert_="all"), root / "stores", 1)
+        result = fit_stage(
+            name, config=config, dataset=dataset, store=store, folder=tmp_path, precision="32-true"
+        )
+        assert result["steps"] > 0
+        assert result["parameters"] > 0
+
+
+@pytest.mark.parametrize("option", ["auto", "cpu", "gpu", "ddp", "smoke"])
+def test_every_trainer_is_one_that_lightning_takes(option):
+    config = composed(f"trainer={option}", "logger=none")
+    wanted = {"accelerator": "cpu", "precision": "32-true", "devices": 1, "logger": False}
+    trainer = instantiate(config.trainer, **wanted)
+
+    assert isinstance(trainer, pl.Trainer)
+    assert trainer.max_epochs == config.model.max_epochs
