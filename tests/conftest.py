@@ -3,6 +3,8 @@
 import kidney_lab  # isort: skip  # noqa: F401  first: its import hook must stand before anything imports torchvision
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,32 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip("no real data: set KIDNEY_LAB_SHARED_DATA to the folder that holds kits19, kits23 and ct")
     return folder
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Runs `python -m kidney_lab` in a process of its own and returns what it printed."""
+
+    def run(*arguments, cwd, check=True):
+        result = subprocess.run(
+            [sys.executable, "-m", "kidney_lab", *arguments],
+            cwd=cwd,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        if check and result.returncode != 0:
+            pytest.fail(f"{arguments} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def smoke_run(command, tmp_path_factory):
+    """Folder of a finished training on the small phantom; its working folder holds the phantom under `data`."""
+    folder = tmp_path_factory.mktemp("work folder")
+    command("trainer=smoke", "logger=wandb", f"hydra.run.dir={folder / 'runs' / 'a [run] x=1'}", cwd=folder)
+    return folder / "runs" / "a [run] x=1"

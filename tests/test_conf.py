@@ -6,6 +6,7 @@ import json
 import pytest
 import pytorch_lightning as pl
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 
@@ -32,16 +33,16 @@ def composed(*overrides):
 
 def resolved(*overrides):
     config = composed(*overrides)
-    # What Hydra only knows while a job runs.
-    config.hydra.runtime.output_dir = "out"
     OmegaConf.set_readonly(config.hydra, False)
+    config.hydra.runtime.output_dir = "out"  # which Hydra knows only while a job runs
+    HydraConfig.instance().set_config(config)
     plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     return to_plain(plain)
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=["=".join(pair) for pair in OPTIONS])
 def test_every_option_composes_and_resolves(group, option):
-    plain = resolved(f"{group}={option}", "logger=none")
+    plain = resolved(f"{group}={option}")
 
     assert get_method(plain["task"]["_target_"])
 
@@ -99,7 +100,9 @@ def distinct_configs():
 @pytest.fixture(scope="module")
 def smoke_store(tmp_path_factory):
     root = tmp_path_factory.mktemp("conf")
-    dataset = instantiate(composed("trainer=smoke", f"data.root={root / 'data'}", "data.num_workers=0").data, _convert_="all")
+    dataset = instantiate(
+        composed("trainer=smoke", f"data.root={root / 'data'}", "data.num_workers=0").data, _convert_="all"
+    )
     return dataset, root
 
 
@@ -112,9 +115,7 @@ def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store
     pl.seed_everything(0)
     for name, stage in config.model.stages.items():
         store = dataset.prepare(instantiate(stage.grid, _convert_="all"), root / "stores", 1)
-        result = fit_stage(
-            name, config=config, dataset=dataset, store=store, folder=tmp_path, precision="32-true"
-        )
+        result = fit_stage(name, config=config, dataset=dataset, store=store, folder=tmp_path, precision="32-true")
         assert result["steps"] > 0
         assert result["parameters"] > 0
 

@@ -71,8 +71,12 @@ class StageDataModule(pl.LightningDataModule):
         return EpochSampler(n_samples, batch_size=self.batch_size, rank=rank, world_size=world_size, epoch=epoch)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Augmented patches; begins with the epoch that the trainer is in, since workers read ahead at once."""
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        """Augmented patches; begins with the epoch that comes next, since workers read ahead at once.
+
+        On a resume the loader is built before Lightning tells its sampler the epoch, and `trainer.current_epoch` is
+        still the last one; what is counted as processed is the one that Lightning will tell.
+        """
+        epoch = _next_epoch(self.trainer) if self.trainer is not None else 0
         return DataLoader(
             self._patches(self.split.train, self.augment),
             batch_size=self.batch_size,
@@ -95,6 +99,11 @@ class StageDataModule(pl.LightningDataModule):
         share = self.split.val[rank::world_size]
         cases = DataLoader(WholeCaseDataset(self.store, share, intensity=self.intensity), batch_size=None)
         return [patches, cases]
+
+
+def _next_epoch(trainer: pl.Trainer) -> int:
+    progress: Any = trainer.fit_loop.epoch_progress.current  # declared without the counter that it has
+    return int(progress.processed)
 
 
 def _on_gpu(trainer: pl.Trainer | None) -> bool:

@@ -1,6 +1,7 @@
 """Which floating-point precision a device computes in."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -20,9 +21,15 @@ def choose_precision(precision: str, device: torch.device) -> str:
         return precision
     if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    capabilities = cpu_capabilities() if device.type == "cpu" else {}
     fast = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
     return "bf16-mixed" if fast else "32-true"
+
+
+def cpu_capabilities() -> dict[str, Any]:
+    """Instruction sets and name of the CPU; empty where torch is too old to tell."""
+    tell = getattr(torch.cpu, "get_capabilities", None)
+    return dict(tell()) if tell is not None else {}
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

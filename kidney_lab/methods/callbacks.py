@@ -30,10 +30,12 @@ class EpochTable(pl.Callback):
         """Adds the epoch that has just ended."""
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
+        validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0 or trainer.should_stop
         metrics = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
-            if not name.endswith(("_step", "_epoch"))
+            # Lightning keeps the values of the last validation until the next.
+            if not name.endswith(("_step", "_epoch")) and (validated or not name.startswith("val"))
         }
         row = {"stage": self.stage, "epoch": trainer.current_epoch, "step": trainer.global_step, **metrics}
         path = Path(trainer.default_root_dir) / "epochs.csv"
@@ -58,8 +60,12 @@ class EpochSeed(pl.Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Seeds from (seed, epoch, rank)."""
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seeds from (seed, epoch, rank), before the first batch: building the loader's iterator draws numbers too."""
+        if batch_idx > 0:
+            return
         sequence = np.random.SeedSequence([self.seed, trainer.current_epoch, trainer.global_rank])
         torch.manual_seed(int(sequence.generate_state(1)[0]))
 

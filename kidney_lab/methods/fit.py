@@ -1,8 +1,12 @@
 """Fits one stage: data, callbacks, logger and trainer, from the composed config."""
 
 import copy
+import shutil
+import signal
+import threading
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pytorch_lightning as pl
@@ -56,9 +60,7 @@ def fit_stage(
     )
     last = checkpoints / "last.ckpt"
     started = time.monotonic()
-    trainer.fit(stage.module, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    fit(trainer, stage.module, data, last if last.is_file() else None)
     best = next(callback for callback in callbacks if isinstance(callback, ModelCheckpoint) and callback.monitor)
     return {
         "parameters": count_parameters(stage.module.network),
@@ -67,12 +69,33 @@ def fit_stage(
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "wall_time_s": round(time.monotonic() - started, 1),
-        "best": _best(best),
+        "best": _best(best, checkpoints),
     }
 
 
-def _best(callback: ModelCheckpoint) -> dict[str, Any]:
-    state = torch.load(callback.best_model_path, map_location="cpu", weights_only=True)
+def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path | None) -> None:
+    """Fits, and lets an interruption be one: Lightning turns Ctrl-C into an exit and ignores it from then on.
+
+    Raises:
+        KeyboardInterrupt: the user stopped the training; the last epoch's checkpoint is there to go on from.
+    """
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, on_interrupt)
+
+
+def _best(callback: ModelCheckpoint, checkpoints: Path) -> dict[str, Any]:
+    best = checkpoints / "best.ckpt"
+    if not best.is_file():
+        shutil.copy(checkpoints / "last.ckpt", best)  # it ended before its first validation: the last is all there is
+    state = torch.load(best, map_location="cpu", weights_only=True)
     score = callback.best_model_score
     return {"monitor": callback.monitor, "value": None if score is None else float(score), "epoch": state["epoch"]}
 
@@ -113,7 +136,10 @@ def warm_start(module: pl.LightningModule, init: Path, stage: str) -> None:
     path = init / "stages" / stage / "best.ckpt" if init.is_dir() else init
     if not path.is_file():
         raise InputError(f"init={init} has no checkpoint {path}: name a run folder or a .ckpt file.")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(f"init={path} is no checkpoint of weights: name a run folder or a .ckpt file.") from error
     try:
         module.load_state_dict(state.get("state_dict", state))
     except RuntimeError as error:

@@ -17,6 +17,7 @@ from kidney_lab.labels import LABELS
 from kidney_lab.metrics.kits import kits_scores
 
 Pair = tuple[Path, Path]
+Row = tuple[str, str, str, float]
 SEGMENTATIONS = ("segmentation.nii.gz", "aggregated_MAJ_seg.nii.gz")
 
 
@@ -36,17 +37,24 @@ def find_label_maps(folder: Path, role: str) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{role}={folder} is no folder: name one that holds *.nii.gz files or case_XXXXX folders.")
-    nested = [path for name in SEGMENTATIONS for path in sorted(folder.glob(f"case_*/{name}"))]
+    nested = [path for case in sorted(folder.glob("case_*")) for path in _segmentation_of(case)]
     flat = [path for path in sorted(folder.glob("*.nii*")) if path.is_file() and not path.name.startswith(".")]
     found: dict[str, Path] = {}
+    problems = []
     for path in nested or flat:
         case = case_name(path.parent.name if nested else path.name)
-        if case in found and found[case].name == path.name:
-            raise InputError(f"{role}={folder} holds {case} twice: {found[case]} and {path}.")
-        found.setdefault(case, path)
+        if case in found:
+            problems.append(f"{role}={folder} holds {case} twice: {found[case]} and {path}.")
+        found[case] = path
+    if problems:
+        raise InputError("\n".join(problems))
     if not found:
         raise InputError(f"{role}={folder} holds no label maps: neither *.nii.gz nor case_XXXXX/segmentation.nii.gz.")
     return found
+
+
+def _segmentation_of(case: Path) -> list[Path]:
+    return [case / name for name in SEGMENTATIONS if (case / name).is_file()][:1]
 
 
 def case_name(name: str) -> str:
@@ -56,7 +64,7 @@ def case_name(name: str) -> str:
     ('case_00012', 'case_00012', 'liver')
     """
     stem = re.sub(r"\.nii(\.gz)?$", "", name)
-    match = re.search(r"(\d{5})(?!\d)", stem)
+    match = re.search(r"(?<!\d)(\d{5})(?!\d)", stem)
     return f"case_{match[1]}" if match else stem
 
 
@@ -71,7 +79,7 @@ def match_pairs(predictions: Path, references: Path) -> dict[str, Pair]:
         Case to (prediction, reference), for every prediction.
 
     Raises:
-        InputError: a prediction has no reference, or a reference of a flat folder has no prediction.
+        InputError: names every prediction without a reference and every reference without a prediction.
     """
     predicted = find_label_maps(predictions, "predictions")
     reference = find_label_maps(references, "references")
@@ -119,15 +127,21 @@ def read_labels(path: Path) -> Volume:
     return Volume(volume.array.astype(np.uint8), volume.grid)
 
 
-def score_pair(item: tuple[str, Pair], regions: Sequence[str]) -> list[tuple[str, str, str, float]] | str:
-    """Rows of `metrics.csv` of one case, or the sentence that says why there are none."""
-    case, (prediction_file, reference_file) = item
-    try:
-        prediction, reference = read_labels(prediction_file), read_labels(reference_file)
-    except InputError as error:
-        return str(error)
+def score_pair(item: tuple[str, Pair], regions: Sequence[str]) -> tuple[list[Row], list[str]]:
+    """Rows of `metrics.csv` of one case, and the sentences that say why there are none."""
+    case, pair = item
+    problems = check_pair(case, pair)
+    volumes = []
+    for path in pair:
+        try:
+            volumes.append(read_labels(path))
+        except InputError as error:
+            problems += [] if str(error) in problems else [str(error)]
+    if problems:
+        return [], problems
+    prediction, reference = volumes
     scores = kits_scores(prediction.array, reference.array, reference.grid.spacing, regions=regions)
-    return [(case, region, metric, value) for (region, metric), value in scores.items()]
+    return [(case, region, metric, value) for (region, metric), value in scores.items()], []
 
 
 def evaluate_pairs(pairs: Mapping[str, Pair], *, regions: Sequence[str], workers: int | None) -> pd.DataFrame:
@@ -144,17 +158,13 @@ def evaluate_pairs(pairs: Mapping[str, Pair], *, regions: Sequence[str], workers
     Raises:
         InputError: lists everything that is wrong with any pair; then nothing is scored.
     """
-    problems = [problem for case, pair in pairs.items() for problem in check_pair(case, pair)]
-    if problems:
-        raise InputError.of("These pairs cannot be scored:", problems)
     score = partial(score_pair, regions=tuple(regions))
     if workers == 1 or len(pairs) == 1:
         results = [score(item) for item in pairs.items()]
     else:
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             results = list(pool.map(score, pairs.items()))
-    problems = [result for result in results if isinstance(result, str)]
+    problems = [problem for _, found in results for problem in found]
     if problems:
         raise InputError.of("These pairs cannot be scored:", problems)
-    rows = [row for result in results if not isinstance(result, str) for row in result]
-    return pd.DataFrame(rows, columns=["case", "region", "metric", "value"])
+    return pd.DataFrame([row for rows, _ in results for row in rows], columns=["case", "region", "metric", "value"])

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from kidney_lab.data.dataset import Dataset
+from kidney_lab.inference.precision import cpu_capabilities
 
 
 def device_of(accelerator: str) -> str:
@@ -20,8 +21,7 @@ def describe_device(device: torch.device) -> str:
     """Name of the hardware, for the record beside a result."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    capabilities = torch.cpu.get_capabilities()
-    return f"{capabilities.get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads"
+    return f"{cpu_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads"
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
     """
     if source.is_file():
         into_folder = output.is_dir() or not is_nifti(output)
-        return [(source, output / f"{stem(source)}.nii.gz" if into_folder else output)]
+        return _no_scan_lost([(source, output / f"{stem(source)}.nii.gz" if into_folder else output)])
     if not source.is_dir():
         raise InputError(f"input={source} is not there: name a NIfTI file, or a folder of scans or cases.")
     if output.is_file():
@@ -44,7 +44,14 @@ def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
     scans = cases or {stem(path): path for path in sorted(source.iterdir()) if path.is_file() and is_nifti(path)}
     if not scans:
         raise InputError(f"input={source} holds no scans: neither *.nii.gz nor case_XXXXX/{IMAGE_FILE}.")
-    return [(path, output / f"{name}.nii.gz") for name, path in scans.items()]
+    return _no_scan_lost([(path, output / f"{name}.nii.gz") for name, path in scans.items()])
+
+
+def _no_scan_lost(work: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    for scan, label in work:
+        if label.resolve() == scan.resolve():
+            raise InputError(f"output={label} would overwrite the scan: name another file or folder.")
+    return work
 
 
 def is_nifti(path: Path) -> bool:

@@ -6,10 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from kidney_lab.data.dataset import Dataset
+from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
 from kidney_lab.inference.load import choose_device
 from kidney_lab.inference.precision import choose_precision
@@ -27,6 +30,7 @@ log = logging.getLogger(__name__)
 
 def train(config: DictConfig) -> None:
     """Trains, tests and reports."""
+    refuse_nested_processes(config)
     run = RunFolder.open(config)
     device = choose_device(device_of(config.trainer.accelerator))
     precision = choose_precision(config.trainer.precision, device)
@@ -52,6 +56,21 @@ def train(config: DictConfig) -> None:
         report = write_report([run.path], run.path / "report")
         print_scores(read_metrics(run.path / "metrics.csv"))
         print(f"report  {report.html}\nrun     {run.path}")
+
+
+def refuse_nested_processes(config: DictConfig) -> None:
+    """Stops a sweep whose jobs would each start several processes.
+
+    Lightning starts the processes beside the first by repeating its command line, which in a sweep is the sweep.
+
+    Raises:
+        InputError: in such a sweep.
+    """
+    if HydraConfig.get().mode == RunMode.MULTIRUN and config.trainer.devices != 1:
+        raise InputError(
+            f"trainer.devices={config.trainer.devices} does not work inside a sweep (-m): set trainer.devices=1, "
+            "or start the trainings one by one."
+        )
 
 
 def announce(run: RunFolder, dataset: Dataset) -> None:

@@ -21,7 +21,7 @@ def test_the_config_inside_the_package_comes_first(tmp_path, monkeypatch):
 def test_a_broken_installation_names_both_places(tmp_path, monkeypatch):
     monkeypatch.setattr(search_path, "_PACKAGE", tmp_path / "kidney_lab")
 
-    with pytest.raises(FileNotFoundError, match="no config.yaml in .* or .*"):
+    with pytest.raises(FileNotFoundError, match=r"no config\.yaml in .* or .*"):
         config_folder()
 
 

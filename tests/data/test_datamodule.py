@@ -130,7 +130,7 @@ def test_validation_patches_are_the_same_in_every_epoch(store, tmp_path):
     assert len(torch.cat(recorder.validated[0])) == 4
     assert same(recorder.validated[0], recorder.validated[1])
     assert same(recorder.validated[0], recorder.validated[2])
-    assert recorder.cases == dict.fromkeys(range(3), list(SPLIT.val))
+    assert recorder.cases == {epoch: list(SPLIT.val) for epoch in range(3)}
 
 
 @pytest.mark.filterwarnings("ignore")

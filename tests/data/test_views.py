@@ -177,7 +177,7 @@ class TestPatches:
         assert places == {(d, h, 0) for d in range(3) for h in range(3)}
 
     def test_every_case_is_drawn_equally_often_over_an_epoch(self, store):
-        # Values of case k are k modulo 3 once the noise is divided out, so a sample tells which case it is of.
+        # Every case has one HU everywhere, so that a sample tells which case it is of.
         for k, name in enumerate(CASES):
             add_case(store.path, f"plain_{k}", image=np.full(SHAPE, k, np.int16), label=store[name].label[...])
         dataset = patches(store, cases=["plain_0", "plain_1", "plain_2"], roi=(2, 2, 2), fraction=0.0)

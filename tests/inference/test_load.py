@@ -25,7 +25,7 @@ STAGE = {
     "intensity": {
         "_target_": "monai.transforms.ScaleIntensityRange", "a_min": -79, "a_max": 304, "b_min": -1.0, "b_max": 1.0,
     },
-    "inferer": {"_target_": "monai.inferers.SlidingWindowInferer", "roi_size": [16, 16, 16]},
+    "inferer": {"_target_": "monai.inferers.SlidingWindowInferer", "roi_size": [32, 32, 32]},
     "batch_size": 1,
     "module": {
         "_target_": "kidney_lab.methods.supervised.SupervisedSegmentation",
@@ -89,7 +89,7 @@ def test_a_folder_that_is_no_run_is_refused_with_what_it_lacks(run, missing):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match="run=.*nowhere is no run folder"):
+    with pytest.raises(InputError, match=r"run=.*nowhere is no run folder"):
         load_method(tmp_path / "nowhere")
 
 

@@ -58,6 +58,7 @@ def test_a_cpu_predicts_in_the_precision_of_the_training_but_never_in_float16(pr
     assert product.dtype == computed
 
 
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_a_gpu_predicts_in_float16_what_was_trained_so():
     context = autocast("16-mixed", CUDA)
 

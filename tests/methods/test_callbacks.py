@@ -159,7 +159,7 @@ class TestEpochSeed:
 
     def test_seeds_epochs_and_ranks_draw_differently(self):
         def draw(seed: int, epoch: int, rank: int) -> float:
-            EpochSeed(seed).on_train_epoch_start(SimpleNamespace(current_epoch=epoch, global_rank=rank), None)
+            EpochSeed(seed).on_train_batch_start(SimpleNamespace(current_epoch=epoch, global_rank=rank), None, None, 0)
             return float(torch.rand(()))
 
         keys = [(seed, epoch, rank) for seed in range(3) for epoch in range(3) for rank in range(3)]

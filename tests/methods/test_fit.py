@@ -76,9 +76,7 @@ def fit(store, folder, *overrides: str) -> dict:
     dataset: Dataset = instantiate(config.data, _convert_="all")
     dataset.split = SPLIT
     torch.manual_seed(config.seed)
-    return fit_stage(
-        "segmentation", config=config, dataset=dataset, store=store, folder=folder, precision="32-true"
-    )
+    return fit_stage("segmentation", config=config, dataset=dataset, store=store, folder=folder, precision="32-true")
 
 
 def checkpoint(folder, name="last") -> dict:
@@ -241,7 +239,9 @@ class TestWarmStart:
         assert "\n" not in str(refused.value)
 
     def test_a_stage_that_the_run_lacks_is_refused(self, whole):
-        with pytest.raises(InputError, match=r"has no checkpoint .*fine/best\.ckpt: name a run folder or a \.ckpt file"):
+        with pytest.raises(
+            InputError, match=r"has no checkpoint .*fine/best\.ckpt: name a run folder or a \.ckpt file"
+        ):
             warm_start(self.module(), whole[0], "fine")
 
     def test_a_file_that_is_not_there_is_refused(self, tmp_path):

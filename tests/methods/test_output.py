@@ -156,7 +156,8 @@ def test_a_region_s_own_label_is_what_its_successor_leaves(regions, labels):
 
 
 @pytest.mark.parametrize(
-    "regions", [["tumor", "kidney_and_mass"], ["kidney", "tumor"], ["mass", "mass"], ["kidney_and_mass", "kidney", "cyst"]]
+    "regions",
+    [["tumor", "kidney_and_mass"], ["kidney", "tumor"], ["mass", "mass"], ["kidney_and_mass", "kidney", "cyst"]],
 )
 def test_regions_that_are_not_nested_are_refused(regions):
     with pytest.raises(InputError, match=r"needs nested data\.regions, outermost first; got \["):

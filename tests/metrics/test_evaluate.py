@@ -126,9 +126,9 @@ class TestMatching:
             find_label_maps(tmp_path, "references")
 
     def test_a_folder_that_is_not_there_or_empty_is_refused_by_its_name_on_the_command_line(self, tmp_path):
-        with pytest.raises(InputError, match="predictions=.*nowhere is no folder"):
+        with pytest.raises(InputError, match=r"predictions=.*nowhere is no folder"):
             match_pairs(tmp_path / "nowhere", tmp_path)
-        with pytest.raises(InputError, match="references=.* holds no label maps"):
+        with pytest.raises(InputError, match=r"references=.* holds no label maps"):
             match_pairs(layout(tmp_path / "p", "case"), tmp_path)
 
 
@@ -191,7 +191,8 @@ class TestRefusals:
 
     def test_shapes_and_affines_are_all_named_at_once(self, tmp_path):
         lines = self.problems(
-            tmp_path, {0: {}, 1: {"labels": np.zeros((8, 12, 13), np.uint8)}, 2: {"moved_mm": 2.5}, 3: {"moved_mm": 0.5}}
+            tmp_path,
+            {0: {}, 1: {"labels": np.zeros((8, 12, 13), np.uint8)}, 2: {"moved_mm": 2.5}, 3: {"moved_mm": 0.5}},
         )
 
         assert len(lines) == 3

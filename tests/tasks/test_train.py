@@ -1,0 +1,172 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from kidney_lab.metrics.table import read_metrics
+
+
+def test_a_run_folder_holds_what_the_contract_says(smoke_run):
+    for name in (
+        "config.yaml",
+        "stages/segmentation/best.ckpt",
+        "stages/segmentation/last.ckpt",
+        "metrics.csv",
+        "summary.json",
+        "epochs.csv",
+        "split.json",
+        "run.log",
+        "run.json",
+        "report/report.html",
+        "report/scores.md",
+    ):
+        assert (smoke_run / name).is_file(), name
+
+
+def test_the_record_says_what_was_run(smoke_run):
+    record = json.loads((smoke_run / "run.json").read_text())
+
+    assert record["status"] == "finished"
+    assert record["data"]["synthesized"] is True
+    assert (record["data"]["n_train"], record["data"]["n_val"], record["data"]["n_test"]) == (3, 1, 2)
+    assert record["stages"]["segmentation"]["epochs"] == 2
+    assert record["stages"]["segmentation"]["parameters"] > 0
+    assert record["wall_time_s"] > 0
+    assert "trainer=smoke" in record["overrides"]
+
+
+def test_the_config_is_resolved_and_composes_nothing_more(smoke_run):
+    config = OmegaConf.load(smoke_run / "config.yaml")
+
+    assert "${" not in (smoke_run / "config.yaml").read_text()
+    assert config.model.stages.segmentation.module.network.out_channels == 3
+
+
+def test_every_test_case_is_scored_in_every_region(smoke_run):
+    split = json.loads((smoke_run / "split.json").read_text())
+    scores = read_metrics(smoke_run / "metrics.csv")
+
+    assert sorted(set(scores["case"])) == sorted(split["test"])
+    assert len(scores) == 2 * 3 * 2  # cases, regions, metrics
+    assert set(scores["metric"]) == {"dice", "surface_dice"}
+
+
+def test_epochs_are_a_row_each(smoke_run):
+    epochs = pd.read_csv(smoke_run / "epochs.csv")
+
+    assert epochs["epoch"].tolist() == [0, 1]
+    assert epochs["step"].tolist() == [2, 4]
+    assert {"train/loss", "val_patch/loss", "val_case/mean_dice", "lr"} <= set(epochs.columns)
+
+
+def test_predictions_lie_on_the_grids_of_their_images(smoke_run):
+    for prediction in (smoke_run / "predictions").glob("*.nii.gz"):
+        case = prediction.name.removesuffix(".nii.gz")
+        image = nib.load(smoke_run.parents[1] / "data" / "phantom-smoke" / case / "imaging.nii.gz")
+        written = nib.load(prediction)
+        assert written.shape == image.shape
+        np.testing.assert_array_equal(written.affine, image.affine)
+        assert written.get_data_dtype() == np.uint8
+
+
+def test_wandb_keeps_scalars_and_masks_offline(smoke_run):
+    runs = list(smoke_run.glob("wandb/offline-run-*"))
+
+    assert len(runs) == 1
+    assert list(runs[0].glob("*.wandb"))
+    assert list(runs[0].rglob("media/images/slices/*.png"))
+    assert list(runs[0].rglob("media/images/mask/**/*.mask.png"))
+
+
+def test_a_folder_that_holds_a_run_is_not_trained_over(smoke_run, command):
+    before = (smoke_run / "run.json").read_bytes()
+    result = command("trainer=smoke", f"hydra.run.dir={smoke_run}", cwd=smoke_run.parents[1], check=False)
+
+    assert result.returncode == 2
+    assert "holds a run already: go on with it by resume=" in result.stderr
+    assert (smoke_run / "run.json").read_bytes() == before
+
+
+def test_several_gpus_inside_a_sweep_are_refused(command, tmp_path):
+    result = command("-m", "trainer=ddp", "preset=smoke", "seed=0,1", "trainer.devices=2", cwd=tmp_path, check=False)
+
+    assert "trainer.devices=2 does not work inside a sweep" in result.stderr
+
+
+LONGER = ["trainer=smoke", "model.max_epochs=4", "model.samples_per_epoch=120", "data.num_workers=1", "seed=7"]
+
+
+@pytest.fixture(scope="module")
+def killed_and_resumed(command, tmp_path_factory):
+    """Two runs of one configuration: one left alone, one killed in the middle of its second epoch and resumed."""
+    folder = tmp_path_factory.mktemp("kill")
+    command(*LONGER, "hydra.run.dir=whole", cwd=folder)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kidney_lab", *LONGER, "hydra.run.dir=killed"],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    checkpoint = folder / "killed" / "stages" / "segmentation" / "last.ckpt"
+    try:
+        deadline = time.monotonic() + 120
+        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)  # into the next epoch
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    epochs_before = torch.load(checkpoint, weights_only=True)["epoch"] + 1
+    command("resume=killed", cwd=folder)
+    return folder / "whole", folder / "killed", epochs_before
+
+
+def test_a_killed_and_resumed_training_ends_with_the_same_weights(killed_and_resumed):
+    whole, killed, epochs_before = killed_and_resumed
+    assert 0 < epochs_before < 4
+
+    for name in ("last", "best"):
+        expected, found = (
+            torch.load(run / "stages" / "segmentation" / f"{name}.ckpt", weights_only=True) for run in (whole, killed)
+        )
+        assert expected["epoch"] == found["epoch"]
+        assert expected["lr_schedulers"] == found["lr_schedulers"]
+        for key, weights in expected["state_dict"].items():
+            assert torch.equal(weights, found["state_dict"][key]), key
+
+
+def test_a_killed_and_resumed_training_writes_the_same_tables(killed_and_resumed):
+    whole, killed, _ = killed_and_resumed
+
+    assert (whole / "metrics.csv").read_bytes() == (killed / "metrics.csv").read_bytes()
+    assert (whole / "epochs.csv").read_bytes() == (killed / "epochs.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(command, tmp_path):
+    command(
+        "trainer=ddp",
+        "preset=smoke",
+        "logger=none",
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        "trainer.precision=32-true",
+        "hydra.run.dir=run",
+        cwd=tmp_path,
+    )
+
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["stages"]["segmentation"]["steps"] == 2  # half as many as alone: the batch is twice as large
+    assert len(list((tmp_path / "run" / "predictions").glob("*.nii.gz"))) == 2
