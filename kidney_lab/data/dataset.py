@@ -32,7 +32,7 @@ class Dataset:
         n_test: test cases; None: 20 %.
         split_seed: of the split.
         max_time: of a stage's training. Read by the trainer's config.
-        num_workers: processes that load batches; None: one less than there are cores, at most 8.
+        num_workers: processes that load batches; None: two less than there are cores, at most 8.
     """
 
     name: str

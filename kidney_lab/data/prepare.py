@@ -32,11 +32,13 @@ class GridRecipe:
         spacing: mm along `(D, H, W)`, or None for the original's own.
         crop_to_body: drop the air and the table around the patient first.
         order: of the spline that images are resampled by, 1 or 3.
+        antialias: smooth images along axes that become coarser first, see `resample`.
     """
 
     spacing: Spacing | None = None
     crop_to_body: bool = True
     order: Order = 3
+    antialias: bool = False
 
     def __post_init__(self) -> None:
         if self.order not in (1, 3):
@@ -105,7 +107,9 @@ def prepare_image(volume: Volume, recipe: GridRecipe) -> PreparedImage:
         raise InputError("The image holds voxels that are NaN or infinite; write it anew with finite Hounsfield units.")
     d, h, w = array.shape
     shape = recipe.shape_for((d, h, w), volume.grid.spacing)
-    resampled = array if shape == array.shape else resample(array, shape, order=recipe.order)
+    resampled = (
+        array if shape == array.shape else resample(array, shape, order=recipe.order, antialias=recipe.antialias)
+    )
     return PreparedImage(_whole_hu(resampled), _grid_of_box(volume.grid, crop, shape), crop, volume.grid)
 
 

@@ -42,7 +42,7 @@ class Block(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def axis_operator(n: int, m: int, order: Order) -> tuple[Block, ...]:
+def axis_operator(n: int, m: int, order: Order, antialias: bool = False) -> tuple[Block, ...]:
     """Matrix that resamples an axis of `n` voxels to `m`, as blocks of rows.
 
     Its columns are scipy's zoom of the unit vectors, so both agree by construction.
@@ -51,12 +51,16 @@ def axis_operator(n: int, m: int, order: Order) -> tuple[Block, ...]:
         n: old size.
         m: new size.
         order: of the spline, 1 or 3.
+        antialias: smooth the axis first where it shrinks.
 
     Returns:
         Blocks that cover the rows in order.
     """
+    units = np.eye(n)
+    if antialias and m < n:
+        units = ndimage.gaussian_filter1d(units, (n / m - 1) / 2, axis=1, mode="nearest")
     matrix = np.stack(
-        [ndimage.zoom(unit, m / n, order=order, mode="nearest", grid_mode=True) for unit in np.eye(n)], axis=1
+        [ndimage.zoom(unit, m / n, order=order, mode="nearest", grid_mode=True) for unit in units], axis=1
     )
     blocks = []
     for start in range(0, m, _BLOCK_ROWS):
@@ -67,20 +71,22 @@ def axis_operator(n: int, m: int, order: Order) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def resample(image: NDArray[Any], shape: Triple, *, order: Order = 3) -> NDArray[np.float32]:
+def resample(image: NDArray[Any], shape: Triple, *, order: Order = 3, antialias: bool = False) -> NDArray[np.float32]:
     """Resamples an image by splines over the same extent.
 
     Args:
         image: `(D, H, W)`, any real type.
         shape: new `(D, H, W)`; an axis whose size stays is left exactly as it is.
         order: 3 for cubic splines, 1 for linear.
+        antialias: smooth axes that shrink by a Gaussian first, of the width that scikit-image's `resize` takes,
+            (n / m - 1) / 2 old voxels; else noise and edges finer than the new grid fold into it.
 
     Returns:
         float32 of the new shape. At most two float32 arrays of the larger of both sizes live at once.
     """
     result = np.ascontiguousarray(image)
     for axis in _shrinking_first(image.shape, shape):
-        result = _apply(axis_operator(image.shape[axis], shape[axis], order), result, axis, shape[axis])
+        result = _apply(axis_operator(image.shape[axis], shape[axis], order, antialias), result, axis, shape[axis])
     return result.astype(np.float32, copy=result is image)
 
 

@@ -282,7 +282,8 @@ def _draw_lesion(value: int, cortex: float, *, rng: np.random.Generator) -> Lesi
     if value == CYST:
         return Lesion(rng.uniform(1, 18), 2.0)
     isodense, hypodense, hyperdense = rng.uniform(-15, 15), rng.uniform(35, 115), rng.uniform(20, 50)
-    hu = rng.choice([cortex + isodense, hypodense, cortex + hyperdense], p=[0.34, 0.44, 0.22])
+    # Most renal tumors enhance less than the cortex around them; some as much, some more.
+    hu = rng.choice([cortex + isodense, hypodense, cortex + hyperdense], p=[0.15, 0.7, 0.15])
     return Lesion(
         hu=float(hu),
         texture=rng.uniform(4, 20),

@@ -35,7 +35,8 @@ def load_method(run_dir: str | Path, device: str = "auto") -> TrainedMethod:
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     target = choose_device(device)
     stages = {name: load_stage(stage, run, str(name)) for name, stage in config.model.stages.items()}
-    return TrainedMethod(stages, device=target, precision=record["precision"])
+    keep = config.postprocessing.keep
+    return TrainedMethod(stages, device=target, precision=record["precision"], keep=keep)
 
 
 def load_stage(config: object, run: Path, name: str) -> Stage:

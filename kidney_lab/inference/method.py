@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kidney_lab.data.nifti import read_volume
 from kidney_lab.data.prepare import prepare_image
 from kidney_lab.geometry import Spacing, Volume, grid_from_spacing, reorient
+from kidney_lab.inference.postprocessing import choose_rule
 from kidney_lab.inference.precision import autocast
 from kidney_lab.inference.restore import restore_labels
 from kidney_lab.methods.stage import Stage
@@ -26,10 +27,14 @@ class TrainedMethod:
         stages: with their weights loaded, in order; the last one decides.
         device: to compute on.
         precision: Lightning's name of the precision that the stages were trained in.
+        keep: which connected components stay, see `inference.postprocessing`.
     """
 
-    def __init__(self, stages: Mapping[str, Stage], *, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, stages: Mapping[str, Stage], *, device: torch.device, precision: str, keep: str = "two_kidneys"
+    ) -> None:
         self.stages = dict(stages)
+        self.clean = choose_rule(keep)
         self.device = device
         self.precision = precision
         for stage in self.stages.values():
@@ -80,4 +85,4 @@ class TrainedMethod:
         image = torch.as_tensor(image).as_subclass(torch.Tensor).to(self.device)
         with autocast(self.precision, self.device):
             probabilities = stage.module.infer(image)[0]
-        return restore_labels(probabilities, prepared, stage.module.output.decide)
+        return self.clean(restore_labels(probabilities, prepared, stage.module.output.decide))

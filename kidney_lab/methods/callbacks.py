@@ -34,8 +34,10 @@ class EpochTable(pl.Callback):
         metrics = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
-            # Lightning keeps the values of the last validation until the next.
-            if not name.endswith(("_step", "_epoch")) and (validated or not name.startswith("val"))
+            # Lightning keeps the values of the last validation until the next; names of one word are the progress bar's.
+            if (name == "lr" or "/" in name)
+            and not name.endswith(("_step", "_epoch"))
+            and (validated or not name.startswith("val"))
         }
         row = {"stage": self.stage, "epoch": trainer.current_epoch, "step": trainer.global_step, **metrics}
         path = Path(trainer.default_root_dir) / "epochs.csv"

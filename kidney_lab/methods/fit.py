@@ -14,6 +14,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import WandbLogger
 
 from kidney_lab.data.datamodule import StageDataModule
 from kidney_lab.data.dataset import Dataset
@@ -80,13 +81,18 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
         KeyboardInterrupt: the user stopped the training; the last epoch's checkpoint is there to go on from.
     """
     on_interrupt = signal.getsignal(signal.SIGINT)
+    exit_code = 1
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        exit_code = 0
     except SystemExit as error:
         if trainer.interrupted:
             raise KeyboardInterrupt from error
         raise
     finally:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=exit_code)  # else the next job of a sweep would write into this run
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)
 

@@ -65,7 +65,9 @@ class SupervisedSegmentation(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch of patches."""
         loss = self._loss(batch)
-        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch["image"]))
+        size = len(batch["image"])
+        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=size)
+        self.log("loss", loss, prog_bar=True, logger=False, batch_size=size)  # a short name for the progress bar
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> Tensor | None:
@@ -85,7 +87,9 @@ class SupervisedSegmentation(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs the mean over all ranks' cases."""
         for name, value in self.case_scores.gather().items():
-            self.log(f"val_case/{name}", value, prog_bar=name == "mean_dice")
+            self.log(f"val_case/{name}", value)
+            if name == "mean_dice":
+                self.log("dice", value, prog_bar=True, logger=False)
 
     def infer(self, image: Tensor) -> Tensor:
         """Probabilities of whole volumes, by the stage's inferer.

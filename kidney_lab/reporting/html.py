@@ -17,6 +17,7 @@ from kidney_lab.reporting.formatting import decimal, words
 from kidney_lab.reporting.overview import COST_HEADER, TableRow, badges, command, cost_rows, facts, warnings
 from kidney_lab.reporting.panels import choose_panels
 from kidney_lab.reporting.plots import score_plot
+from kidney_lab.reporting.results import results_json
 from kidney_lab.reporting.runs import Run, read_runs
 from kidney_lab.reporting.scores import ScoreRow, score_rows
 from kidney_lab.reporting.svg import color_class
@@ -33,6 +34,7 @@ class Report:
         html: the report.
         scores: Markdown, a row per region and run.
         cases: Markdown, a row per case.
+        results: JSON, for `experiments/<paper>/results.json`.
         runs: folders that are reported on.
         skipped: one sentence for each path that is not.
     """
@@ -40,12 +42,13 @@ class Report:
     html: Path
     scores: Path
     cases: Path
+    results: Path
     runs: tuple[Path, ...]
     skipped: tuple[str, ...]
 
 
 def write_report(runs: Sequence[Path], output: Path) -> Report:
-    """Writes `report.html`, `scores.md` and `cases.md` directly into a folder.
+    """Writes `report.html`, `scores.md`, `cases.md` and `results.json` directly into a folder.
 
     Args:
         runs: run folders; other paths are skipped, and the report says so.
@@ -63,12 +66,14 @@ def write_report(runs: Sequence[Path], output: Path) -> Report:
         html=output / "report.html",
         scores=output / "scores.md",
         cases=output / "cases.md",
+        results=output / "results.json",
         runs=tuple(run.path for run in found),
         skipped=tuple(skipped),
     )
     write_text(report.html, render(found, rows, skipped))
     write_text(report.scores, scores_markdown(rows, found))
     write_text(report.cases, cases_markdown(found))
+    write_text(report.results, results_json(found, rows))
     return report
 
 

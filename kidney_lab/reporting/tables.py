@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -10,6 +11,7 @@ from kidney_lab.reporting.formatting import decimal, mean_with_interval, words
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import ScoreRow, cases_worst_first, score_rows
 
+MIN_WIDTHS = (15, 20, 6, 20, 5, 9)
 HEADER = ("Region", "Dice, mean [95% CI]", "Dice, median", "Surface Dice, mean [95% CI]", "Cases", "Undefined")
 
 
@@ -20,9 +22,10 @@ def print_scores(frame: pd.DataFrame, *, console: Console | None = None) -> None
         frame: tidy table `case,region,metric,value`.
         console: to print to; standard output unless given.
     """
-    table = Table()
+    table = Table(box=SIMPLE_HEAD)
     for index, title in enumerate(HEADER):
-        table.add_column(title, justify="left" if index == 0 else "right")
+        # Headings may wrap in a narrow terminal, numbers and their intervals not.
+        table.add_column(title, justify="left" if index == 0 else "right", no_wrap=False, min_width=MIN_WIDTHS[index])
     for row in score_rows({"": frame}):
         table.add_row(*score_cells(row))
     (console or Console()).print(table)

@@ -15,6 +15,7 @@ from kidney_lab.data.dataset import Dataset
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
 from kidney_lab.inference.load import choose_device
+from kidney_lab.inference.postprocessing import choose_rule
 from kidney_lab.inference.precision import choose_precision
 from kidney_lab.methods.fit import fit_stage
 from kidney_lab.metrics.table import read_metrics
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 def train(config: DictConfig) -> None:
     """Trains, tests and reports."""
     refuse_nested_processes(config)
+    choose_rule(config.postprocessing.keep)  # a wrong name is told now, not after the training
     run = RunFolder.open(config)
     device = choose_device(device_of(config.trainer.accelerator))
     precision = choose_precision(config.trainer.precision, device)

@@ -101,3 +101,24 @@ def test_a_label_stays_aligned_with_its_image(shape):
     assert np.abs(apart * scale).max() < 0.35, "in old voxels"
     back = (np.array(ndimage.center_of_mass(image)) + 0.5) * scale - 0.5
     np.testing.assert_allclose(back, ndimage.center_of_mass(ball), atol=0.05)
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 13), (33, 17), (20, 19)])
+def test_an_antialiased_axis_is_scipy_s_gaussian_and_then_its_zoom(n, m):
+    image = np.random.default_rng(3).normal(0, 100, (n, 5, 4)).astype(np.float32)
+    smooth = ndimage.gaussian_filter1d(image.astype(np.float64), (n / m - 1) / 2, axis=0, mode="nearest")
+    expected = ndimage.zoom(smooth, (m / n, 1, 1), order=3, mode="nearest", grid_mode=True)
+
+    np.testing.assert_allclose(resample(image, (m, 5, 4), antialias=True), expected, atol=0.01)
+
+
+def test_antialiasing_averages_noise_that_the_new_grid_cannot_hold():
+    noise = np.random.default_rng(4).normal(0, 20, (60, 60, 60)).astype(np.float32)
+
+    assert resample(noise, (20, 20, 20), antialias=True).std() < 0.35 * resample(noise, (20, 20, 20)).std()
+
+
+def test_antialiasing_leaves_axes_that_grow_alone():
+    image = np.random.default_rng(5).normal(0, 100, (6, 7, 8)).astype(np.float32)
+
+    np.testing.assert_array_equal(resample(image, (9, 7, 12), antialias=True), resample(image, (9, 7, 12)))

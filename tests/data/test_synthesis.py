@@ -112,7 +112,7 @@ def test_cysts_hold_water():
     assert -5 < tissue[label == 3].mean() < 25
 
 
-def test_a_third_of_tumors_is_isodense_and_the_others_are_on_both_sides():
+def test_most_tumors_enhance_less_than_the_cortex_some_as_much_and_some_more():
     shape = (50, 50, 50)
     label = np.ones(shape, np.uint8)
     corners = [(z, y, x) for z in range(2, 45, 7) for y in range(2, 45, 7) for x in range(2, 45, 7)]
@@ -122,8 +122,8 @@ def test_a_third_of_tumors_is_isodense_and_the_others_are_on_both_sides():
     tissue = paint_kidneys(label, (2.0, 2.0, 2.0), np.random.default_rng(5))
     cortex = tissue[1][label[1] == 1].mean()
     cores = np.array([tissue[z + 1 : z + 4, y + 1 : y + 4, x + 1 : x + 4].mean() for z, y, x in corners]) - cortex
-    assert 0.22 < np.mean(np.abs(cores) < 18) < 0.48
-    assert np.mean(cores < -30) > 0.25
+    assert 0.08 < np.mean(np.abs(cores) < 18) < 0.28
+    assert 0.55 < np.mean(cores < -30) < 0.85
     assert np.mean(cores > 15) > 0.1
 
 

@@ -1,4 +1,5 @@
 import io
+import re
 
 from rich.console import Console
 
@@ -11,7 +12,7 @@ def test_terminal_shows_mean_interval_median_and_counts(make_run):
     out = io.StringIO()
     print_scores(read_run(make_run()).metrics, console=Console(file=out, width=140))
     tumor = next(line for line in out.getvalue().splitlines() if "Tumor" in line)
-    cells = [cell.strip() for cell in tumor.strip("│ ").split("│")]
+    cells = re.split(r"\s{2,}", tumor.strip())
     assert cells[0] == "Tumor"
     assert cells[1].startswith("0.700 [0.5")
     assert cells[2] == "0.700"

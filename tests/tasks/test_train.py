@@ -102,6 +102,63 @@ def test_several_gpus_inside_a_sweep_are_refused(command, tmp_path):
     assert "trainer.devices=2 does not work inside a sweep" in result.stderr
 
 
+@pytest.fixture
+def broken_kits19(tmp_path):
+    """A KiTS19 folder in which every case is broken in a way of its own, but for two that are sound."""
+    shape, affine = (6, 16, 16), np.diag([-3.0, -1.0, -1.0, 1.0])[[2, 1, 0, 3]]
+    image = np.full(shape, 40.0, np.float32)
+    label = np.zeros(shape, np.uint8)
+    label[2:4, 4:8, 4:8] = 1
+    nan = image.copy()
+    nan[0, 0, 0] = np.nan
+    moved = affine.copy()
+    moved[0, 3] = 5.0
+    flat = affine.copy()
+    flat[:, 0] = 0.0
+    cases = {
+        "sound": (image, affine, label, affine),
+        "sound too": (image, affine, label, affine),
+        "no image": (None, affine, label, affine),
+        "no label": (image, affine, None, affine),
+        "other shape": (image[:5], affine, label, affine),
+        "other affine": (image, moved, label, affine),
+        "other labels": (image, affine, label * 7, affine),
+        "nan": (nan, affine, label, affine),
+        "two-dimensional": (image[0], affine, label, affine),
+        "four-dimensional": (np.stack([image, image], -1), affine, label, affine),
+        "no spacing": (image, flat, label, affine),
+        "truncated": (image, affine, label, affine),
+    }
+    for number, (scan, scan_affine, mask, mask_affine) in enumerate(cases.values()):
+        folder = tmp_path / "kits 19" / f"case_{number:05d}"
+        folder.mkdir(parents=True)
+        if scan is not None:
+            nifti = nib.Nifti1Image(scan, None if scan_affine is flat else scan_affine)
+            if scan_affine is flat:
+                nifti.header["pixdim"][1] = 0.0
+            nib.save(nifti, folder / "imaging.nii.gz")
+        if mask is not None:
+            nib.save(nib.Nifti1Image(mask, mask_affine), folder / "segmentation.nii.gz")
+    truncated = tmp_path / "kits 19" / "case_00011" / "imaging.nii.gz"
+    truncated.write_bytes(truncated.read_bytes()[:-30])
+    return tmp_path / "kits 19"
+
+
+def test_every_broken_case_is_named_before_anything_is_trained(broken_kits19, command, tmp_path):
+    result = command(
+        "data=kits19", f"data.root={broken_kits19}", "trainer=smoke", "hydra.run.dir=run", cwd=tmp_path, check=False
+    )
+
+    assert result.returncode == 2
+    for number in range(2, 12):
+        assert f"case_{number:05d}" in result.stderr, number
+    for number in range(2):
+        assert f"case_{number:05d}" not in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
 LONGER = ["trainer=smoke", "model.max_epochs=4", "model.samples_per_epoch=120", "data.num_workers=1", "seed=7"]
 
 
