@@ -34,7 +34,7 @@ class EpochTable(pl.Callback):
         metrics = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
-            # Lightning keeps the values of the last validation until the next; names of one word are the progress bar's.
+            # Names of one word are the progress bar's; values of a validation stay until the next.
             if (name == "lr" or "/" in name)
             and not name.endswith(("_step", "_epoch"))
             and (validated or not name.startswith("val"))
