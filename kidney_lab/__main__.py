@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -11,7 +12,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from kidney_lab.composition.arguments import prepare_arguments
-from kidney_lab.composition.messages import USER_ERRORS, describe
+from kidney_lab.composition.messages import USER_ERRORS, describe, is_fault
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
 
@@ -27,10 +28,15 @@ def run_task(config: DictConfig) -> object:
     try:
         return get_method(config.task._target_)(config)
     except USER_ERRORS as error:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        if folder != Path.cwd() and not any(folder.iterdir()):
+            folder.rmdir()  # Hydra made it before anything was checked
         _refuse(error)
 
 
 def _refuse(error: Exception) -> NoReturn:
+    if is_fault(error):
+        raise error
     print(f"kidney_lab: {describe(error, sys.argv[1:])}", file=sys.stderr)
     sys.exit(2)
 
@@ -49,6 +55,9 @@ def main() -> None:
         run_task()
     except USER_ERRORS as error:
         _refuse(error)
+    except KeyboardInterrupt:
+        print("kidney_lab: interrupted; a training goes on by resume=<its run folder>", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

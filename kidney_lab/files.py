@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kidney_lab.errors import InputError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -16,7 +18,10 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields:
         The name to write to; it keeps the suffixes of `path`, since writers choose formats by them.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{path.parent} cannot be a folder, since a file is in its place: name another.") from error
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
@@ -26,6 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file as a whole."""
+    """Writes a UTF-8 text file as a whole; one that reads so already is left alone, so its folder may be read-only."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -59,11 +59,18 @@ WRONG = {
     "a missing argument": (["task=predict", "run=x", "output=y"], "input= is missing"),
     "an unknown output": (["model.output=soft", "trainer=smoke"], "model.output=soft is unknown: choose labels or"),
     "a missing data root": (["data=kits23", "data.root=/nowhere"], "data=phantom needs no download"),
-    "an unset data root": (["data=kits19"], "data.root= is missing"),
+    "an unset data root": (["data=kits19"], "data=kits19 needs data.root=. The challenge gives the cases out at"),
     "an unknown experiment": (["+experiments=none/such"], "There is no config named experiments/none/such"),
     "no predictions": (["task=evaluate", "predictions=p", "references=r", "output=o"], "predictions=p is no folder"),
     "no runs": (["task=report", "runs=nothing*", "output=o"], "runs=nothing* matches nothing"),
     "no run": (["task=predict", "run=no", "input=a.nii", "output=b"], "input=a.nii is not there"),
+    "two unknown keys": (["sedd=1", "modle=x"], "did you mean"),
+    "a negative seed": (["trainer=smoke", "seed=-1"], "seed=-1 is no seed"),
+    "an unknown region": (["data.regions=[foo]"], "data.regions holds ['foo']: choose from kidney_and_mass"),
+    "regions that are not nested": (["data.regions=[tumor,kidney_and_mass]"], "needs nested data.regions"),
+    "an unknown precision": (["trainer.precision=foo"], "trainer.precision=foo is unknown: choose one of auto"),
+    "an impossible spacing": (["data.spacing=[1,2]"], "three numbers of mm above 0"),
+    "a GPU that is not there": (["trainer.accelerator=foo"], "trainer.accelerator=foo is unknown"),
     "a wrong override": (["seed==="], "seed==="),
 }
 
@@ -76,3 +83,4 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(arguments, sentence, tmp_pa
     assert sentence in result.stderr
     assert result.stderr.startswith("kidney_lab: ")
     assert "Traceback" not in result.stderr
+    assert not list(tmp_path.glob("runs/*/*"))

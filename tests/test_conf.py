@@ -19,8 +19,7 @@ from kidney_lab.tasks.run_folder import config_hash
 GROUPS = sorted(folder.name for folder in config_folder().iterdir() if folder.is_dir() and folder.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((config_folder() / group).glob("*.yaml"))]
 EXPERIMENTS = sorted(
-    str(path.relative_to(config_folder().parent).with_suffix(""))
-    for path in (config_folder().parent / "experiments").glob("*/*.yaml")
+    f"{path.parent.name}/{path.stem}" for path in (config_folder().parent / "experiments").glob("*/*.yaml")
 )
 VALUES = ["model.output=labels", "data.spacing=null", "trainer.accumulate_grad_batches=2"]
 
@@ -50,7 +49,7 @@ def test_every_option_composes_and_resolves(group, option):
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes(experiment):
-    assert resolved(f"+{experiment}", "data.root=somewhere", "logger=none")
+    assert resolved(f"+experiments={experiment}", "data.root=somewhere", "logger=none")
 
 
 def test_the_defaults_need_no_data_and_no_gpu():
@@ -77,7 +76,7 @@ def test_the_preset_follows_data_and_trainer_unless_it_is_named(overrides, prese
 
     sizes = OmegaConf.load(config_folder() / "model" / "sizes" / "unet3d" / f"{preset}.yaml")
     assert plain["preset"] == preset
-    assert plain["model"]["filters"] == sizes.filters
+    assert plain["model"]["channels"] == sizes.channels
 
 
 def test_the_spacing_of_the_data_wins_over_the_model_s():
@@ -90,7 +89,8 @@ def distinct_configs():
     """Overrides of every resolved configuration that differs from those before it, at smoke size."""
     seen = {}
     choices = [[f"{group}={option}"] for group, option in OPTIONS if group not in ("task", "logger", "data", "trainer")]
-    for overrides in itertools.chain(choices, [[value] for value in VALUES]):
+    tables = [[f"+experiments={experiment}"] for experiment in EXPERIMENTS]
+    for overrides in itertools.chain(choices, [[value] for value in VALUES], tables):
         if overrides[0].startswith("preset"):
             continue  # the other sizes are the same configuration with other numbers
         key = config_hash(resolved(*overrides, "trainer=smoke", "logger=none"))

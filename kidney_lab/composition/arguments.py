@@ -33,15 +33,21 @@ def quote_path(value: str) -> str:
         value: the path as the user typed it.
 
     Returns:
-        The value in single quotes, unless it needs none or is quoted already.
+        The value in single quotes, unless it is quoted already: unquoted, `2026_11_21` would be a number.
     """
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        return value
-    if re.fullmatch(r"[\w./-]+", value, re.ASCII) and not re.fullmatch(r"[\d.+-]*|null|true|false", value, re.I):
         return value
     # Backslashes matter to the grammar only in front of a quote or at the end of the string.
     escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
     return f"'{escaped}'"
+
+
+def unquote(value: str) -> str:
+    """The path that `quote_path` was given."""
+    if len(value) < 2 or value[0] != value[-1] or value[0] not in "'\"":
+        return value
+    quote = value[0]
+    return re.sub(rf"(\\*)(\\{quote}|$)", lambda m: m[1][: len(m[1]) // 2] + (quote if m[2] else ""), value[1:-1])
 
 
 def _quote_argument(argument: str, multirun: bool) -> str:
@@ -49,9 +55,8 @@ def _quote_argument(argument: str, multirun: bool) -> str:
     if match is None or match["key"].lstrip("+") not in PATH_KEYS:
         return argument
     key, value = match["key"], match["value"]
-    is_list = value.startswith("[") and value.endswith("]") and not Path(value).exists()
     is_sweep = multirun and "," in value and not Path(value).exists()
-    if not value or value == "null" or is_list or is_sweep:
+    if not value or value == "null" or is_sweep:
         return argument
     return f"{key}={quote_path(value)}"
 
@@ -75,9 +80,13 @@ def _with_stored_overrides(arguments: list[str], run: str) -> list[str]:
         raise InputError(
             f"resume={run} is no run folder: it has no run.json. Name the folder that an earlier training printed."
         )
-    stored = json.loads(record.read_text(encoding="utf-8"))["overrides"]
+    content = json.loads(record.read_text(encoding="utf-8"))
     given = {_name(argument) for argument in arguments}
-    kept = [override for override in stored if _name(override) not in given]
+    paths = {key: path for key, path in content["paths"].items() if key not in given}
+    kept = [override for override in content["overrides"] if _name(override) not in {*given, *paths}]
+    kept += [f"{key}={quote_path(path)}" for key, path in paths.items()]
+    if any(argument in ("-m", "--multirun") for argument in arguments):
+        raise InputError(f"resume={run} goes on with one training: leave out -m.")
     return [*kept, *arguments, f"hydra.run.dir={quote_path(str(Path(run).resolve()))}"]
 
 
@@ -99,6 +108,9 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
     multirun = any(argument in ("-m", "--multirun") for argument in arguments)
     result = list(arguments)
     run = _value_of(result, "resume")
-    if run and run != "null" and _value_of(result, "hydra.run.dir") is None:
-        result = _with_stored_overrides(result, run.strip("'\""))
+    folder = _value_of(result, "hydra.run.dir")
+    if run and run != "null" and folder is None:
+        result = _with_stored_overrides(result, unquote(run))
+    elif run and run != "null" and folder and Path(unquote(folder)).resolve() != Path(unquote(run)).resolve():
+        raise InputError(f"resume={unquote(run)} writes into that run: leave out hydra.run.dir={unquote(folder)}.")
     return [_quote_argument(argument, multirun) for argument in result]

@@ -54,6 +54,15 @@ def describe(error: Exception, overrides: Sequence[str]) -> str:
     return " ".join(str(error).split())
 
 
+def is_fault(error: Exception) -> bool:
+    """Whether what failed inside a constructor is a fault of the program, and not a setting that it cannot take."""
+    if not isinstance(error, InstantiationException) or _input_error(error) is not None:
+        return False
+    return error.__cause__ is not None and not isinstance(
+        error.__cause__, (TypeError, ValueError, ImportError, HydraException)
+    )
+
+
 def _input_error(error: BaseException | None) -> InputError | None:
     """Finds the user's error inside the exceptions that Hydra wraps around it."""
     while error is not None:
@@ -80,8 +89,8 @@ def _suggest_key(key: str, overrides: Sequence[str]) -> str:
     parts = key.replace("/", ".").split(".")
     try:
         node: Any = _compose_without(key, overrides)
-    except USER_ERRORS as error:
-        return " ".join(str(error).split())  # a file under conf/ is wrong, not the command line
+    except USER_ERRORS:
+        node = _compose_without(key, [])  # something else is wrong as well: the defaults still name the choices
     while len(parts) > 1 and isinstance(node, DictConfig) and parts[0] in node:
         node = node._get_node(parts.pop(0))
         if isinstance(node, DictConfig) and node._is_interpolation():

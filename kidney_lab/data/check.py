@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kidney_lab.data.kits import IMAGE_FILE, LABEL_FILE, Case, grid_in_memory, over_cases
+from kidney_lab.data.kits import IMAGE_FILE, Case, grid_in_memory, over_cases
 from kidney_lab.data.nifti import read_volume
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
@@ -114,7 +114,7 @@ def case_problems(
     if case.image is None and not case.synthesize:
         yield f"{folder}: {IMAGE_FILE} is missing."
     if case.label is None and (require_labels or case.synthesize):
-        yield f"{folder}: the segmentation ({LABEL_FILE}) is missing."
+        yield f"{folder}: the segmentation is missing."
     yield from (problem for path in case.files if (problem := facts[str(path)].problem) is not None)
     if case.label is not None:
         yield from _stray_values(case.label, facts[str(case.label)], labels)

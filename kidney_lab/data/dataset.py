@@ -1,17 +1,21 @@
 """A dataset: the cases of one KiTS-like folder, their labels and regions, and their split."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from kidney_lab.data.check import check_cases
-from kidney_lab.data.kits import Case, find_cases
+from kidney_lab.data.kits import SOURCE, Case, find_cases
 from kidney_lab.data.prepare import GridRecipe, prepare_store
 from kidney_lab.data.splits import Split, seeded_split
 from kidney_lab.data.store import Store
-from kidney_lab.labels import LABELS
+from kidney_lab.errors import InputError
+from kidney_lab.labels import LABELS, REGIONS
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -36,7 +40,7 @@ class Dataset:
     """
 
     name: str
-    root: str
+    root: str | None
     labels: Sequence[str]
     regions: Sequence[str]
     label_files: Sequence[str]
@@ -50,6 +54,23 @@ class Dataset:
     max_time: str | None = None
     num_workers: int | None = None
 
+    def __post_init__(self) -> None:
+        for key, names, known in (("labels", self.labels, LABELS), ("regions", self.regions, REGIONS)):
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise InputError(f"data.{key} holds {unknown}: choose from {', '.join(known)}.")
+
+    @property
+    def folder(self) -> Path:
+        """The root as a path.
+
+        Raises:
+            InputError: none is set.
+        """
+        if not self.root:
+            raise InputError(f"data={self.name} needs data.root=. {SOURCE}")
+        return Path(self.root).expanduser()
+
     @property
     def synthesized(self) -> bool:
         """Whether any image of it was made up, so that its scores say nothing about patients."""
@@ -59,9 +80,9 @@ class Dataset:
     def cases(self) -> dict[str, Case]:
         """Every case in the folder, by id; writes the phantom first where there is one to write."""
         if self.make is not None:
-            self.make(Path(self.root))
+            self.make(self.folder)
         found = find_cases(
-            Path(self.root),
+            self.folder,
             label_files=self.label_files,
             synthesize_missing_images=self.synthesize_missing_images,
         )
@@ -69,10 +90,14 @@ class Dataset:
 
     @cached_property
     def split(self) -> Split:
-        """Which cases train, validate and test."""
-        return seeded_split(
-            list(self.cases), n_train=self.n_train, n_val=self.n_val, n_test=self.n_test, seed=self.split_seed
-        )
+        """Which cases train, validate and test; those without a reference (the challenges' test cases) take no part."""
+        labelled = [name for name, case in self.cases.items() if case.label is not None]
+        left_out = sorted({*self.cases} - {*labelled})
+        if left_out:
+            named = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+            wanted = " or ".join(self.label_files)
+            log.warning("%d cases in %s have no %s and are left out: %s", len(left_out), self.root, wanted, named)
+        return seeded_split(labelled, n_train=self.n_train, n_val=self.n_val, n_test=self.n_test, seed=self.split_seed)
 
     def check(self, cache: Path, workers: int | None) -> None:
         """Reads every case of the split once and raises one InputError that names all that is wrong with them."""
@@ -86,5 +111,5 @@ class Dataset:
         """
         used = [self.cases[name] for name in (*self.split.train, *self.split.val)]
         # Cases are named alike in every dataset: a folder of its own keeps two roots from replacing each other's.
-        place = hashlib.sha256(str(Path(self.root).resolve()).encode()).hexdigest()[:6]
+        place = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:6]
         return prepare_store(used, recipe, root, dataset=f"{self.name}-{place}", workers=workers)

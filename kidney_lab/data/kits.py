@@ -27,7 +27,7 @@ from kidney_lab.geometry import Grid, Volume, reorient
 IMAGE_FILE = "imaging.nii.gz"
 LABEL_FILE = "segmentation.nii.gz"
 
-_SOURCE = (
+SOURCE = (
     "The challenge gives the cases out at https://kits-challenge.org (folders case_00000, case_00001, ... with "
     "imaging.nii.gz and segmentation.nii.gz); set data.root= to the folder that holds them. "
     "data=phantom needs no download."
@@ -132,12 +132,12 @@ def find_cases(
         InputError: the folder is missing or holds no cases; the message says where the data is given out.
     """
     if not root.is_dir():
-        raise InputError(f"data.root={root} is no folder. {_SOURCE}")
+        raise InputError(f"data.root={root} is no folder. {SOURCE}")
     folders = sorted(folder for folder in root.glob("case_*") if folder.is_dir())
     if not folders:
         nested = sorted({case.parent for case in root.glob("*/case_*") if case.is_dir()})
         hint = f" Did you mean data.root={nested[0]}?" if nested else ""
-        raise InputError(f"data.root={root} holds no folders case_XXXXX.{hint} {_SOURCE}")
+        raise InputError(f"data.root={root} holds no folders case_XXXXX.{hint} {SOURCE}")
     return [
         Case(
             id=folder.name,

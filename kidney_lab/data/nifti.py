@@ -102,6 +102,8 @@ def _open(path: Path) -> Any:
         image = nib.load(path)
         if not isinstance(image, _NIFTI):
             raise ImageFileError(f"found {type(image).__name__}")
+    if image.get_data_dtype().kind not in "iufb":
+        raise InputError(f"{path} holds {image.get_data_dtype()} voxels, but a volume holds one real number per voxel.")
     return image
 
 

@@ -129,8 +129,12 @@ def _each(write: "partial[None]", indices: list[int], *, workers: int) -> Iterat
         yield from map(write, indices)
         return
     with ProcessPoolExecutor(min(workers, len(indices)), mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(write, index) for index in indices]):
-            yield future.result()
+        try:
+            for future in as_completed([pool.submit(write, index) for index in indices]):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C ends with the cases in work, not with all of them
+            raise
 
 
 def _claim(root: Path, parameters: dict[str, Any]) -> None:

@@ -45,9 +45,14 @@ class GridRecipe:
             raise InputError(f"The order of resampling is {self.order!r}, but may be 1 (linear) or 3 (cubic splines).")
         if self.spacing is None:
             return
-        spacing = tuple(float(mm) for mm in self.spacing)
+        try:
+            spacing = tuple(float(mm) for mm in self.spacing)
+        except (TypeError, ValueError):
+            spacing = ()
         if len(spacing) != 3 or not all(np.isfinite(mm) and mm > 0 for mm in spacing):
-            raise InputError(f"The spacing is {spacing}, but must be three numbers of mm above 0 (D, H, W), or native.")
+            raise InputError(
+                f"The spacing is {self.spacing}, but must be three numbers of mm above 0 (D, H, W), or null: the scan's."
+            )
         object.__setattr__(self, "spacing", spacing)
 
     def key(self) -> str:

@@ -50,8 +50,15 @@ def load_stage(config: object, run: Path, name: str) -> Stage:
     return stage
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, key: str = "device") -> torch.device:
     """The device of a name; `auto` is a GPU if there is one.
+
+    Args:
+        name: `auto`, `cpu`, `cuda` or any of torch's names.
+        key: of the setting, for messages.
+
+    Returns:
+        The device.
 
     Raises:
         InputError: there is no such device.
@@ -61,7 +68,7 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"device={name} is unknown: choose auto, cpu or cuda.") from error
+        raise InputError(f"{key}={name} is unknown: choose auto, cpu or a GPU.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device={name} is not there: this machine shows no CUDA GPU; choose device=cpu.")
+        raise InputError(f"{key}={name} is not there: this machine shows no CUDA GPU; choose {key}=cpu.")
     return device

@@ -5,6 +5,10 @@ from typing import Any
 
 import torch
 
+from kidney_lab.errors import InputError
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
 
 def choose_precision(precision: str, device: torch.device) -> str:
     """Lightning's name of the precision that `auto` stands for.
@@ -16,8 +20,13 @@ def choose_precision(precision: str, device: torch.device) -> str:
     Returns:
         `bf16-mixed` where the device multiplies bfloat16 in hardware (CUDA from Ampere on; CPUs with AMX or
         AVX512-BF16), else `16-mixed` on a GPU and `32-true` on a CPU.
+
+    Raises:
+        InputError: on any other name.
     """
     if precision != "auto":
+        if precision not in PRECISIONS:
+            raise InputError(f"trainer.precision={precision} is unknown: choose one of auto, {', '.join(PRECISIONS)}.")
         return precision
     if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"

@@ -81,6 +81,10 @@ class LabelOutput(Output):
 class RegionOutput(Output):
     """One sigmoid per region, outermost first; each region's own label is what no region inside it covers."""
 
+    def __init__(self, labels: Sequence[str], regions: Sequence[str]) -> None:
+        super().__init__(labels, regions)
+        self.own_labels = own_labels(regions)
+
     def problem(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Every region as one sample of one channel that holds the whole batch: `(R, 1, B * D, H, W)`.
 
@@ -98,7 +102,7 @@ class RegionOutput(Output):
     def decide(self, probabilities: Tensor) -> Tensor:
         """Paints the regions from the outermost to the innermost where they are more probable than not."""
         result = torch.zeros(probabilities.shape[1:], dtype=torch.uint8, device=probabilities.device)
-        for channel, value in enumerate(own_labels(self.regions)):
+        for channel, value in enumerate(self.own_labels):
             result[probabilities[channel] > 0.5] = value
         return result
 

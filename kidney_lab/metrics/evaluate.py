@@ -41,8 +41,8 @@ def find_label_maps(folder: Path, role: str) -> dict[str, Path]:
     flat = [path for path in sorted(folder.glob("*.nii*")) if path.is_file() and not path.name.startswith(".")]
     found: dict[str, Path] = {}
     problems = []
-    for path in nested or flat:
-        case = case_name(path.parent.name if nested else path.name)
+    for path in [*nested, *flat]:
+        case = case_name(path.parent.name if path in nested else path.name)
         if case in found:
             problems.append(f"{role}={folder} holds {case} twice: {found[case]} and {path}.")
         found[case] = path

@@ -15,9 +15,16 @@ def predict(config: DictConfig) -> None:
     """Writes a label map per scan, on exactly the scan's grid."""
     work = plan(Path(config.input), Path(config.output))
     method = load_method(config.run, config.device)
+    problems = []
     for image, output in track(work, "Scans", disable=len(work) == 1):
-        write_volume(output, method.segment_volume(read_volume(image)))
-    print(f"{len(work)} label map{'s' if len(work) > 1 else ''} in {config.output}")
+        try:
+            write_volume(output, method.segment_volume(read_volume(image)))
+        except InputError as error:
+            problems.append(str(error) if str(image) in str(error) else f"{image}: {error}")
+    done = len(work) - len(problems)
+    print(f"{done} label map{'' if done == 1 else 's'} in {config.output}")
+    if problems:
+        raise InputError.of("These scans could not be segmented; the others were:", problems)
 
 
 def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
@@ -34,6 +41,8 @@ def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
         InputError: there is nothing to segment at `source`, or `output` is a file where a folder is needed.
     """
     if source.is_file():
+        if output.suffix and not is_nifti(output) and not output.is_dir():
+            raise InputError(f"output={output} is no NIfTI name: end it in .nii.gz, or name a folder.")
         into_folder = output.is_dir() or not is_nifti(output)
         return _no_scan_lost([(source, output / f"{stem(source)}.nii.gz" if into_folder else output)])
     if not source.is_dir():
@@ -41,7 +50,13 @@ def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
     if output.is_file():
         raise InputError(f"output={output} is a file, but input={source} is a folder: name a folder.")
     cases = {path.parent.name: path for path in sorted(source.glob(f"case_*/{IMAGE_FILE}"))}
-    scans = cases or {stem(path): path for path in sorted(source.iterdir()) if path.is_file() and is_nifti(path)}
+    files = [path for path in sorted(source.iterdir()) if path.is_file() and is_nifti(path) and path.name[0] != "."]
+    scans = cases or {stem(path): path for path in files}
+    twice = [path for path in files if not cases and scans[stem(path)] != path]
+    if twice:
+        raise InputError(
+            f"input={source} holds two scans of one name, {twice[0]} and {scans[stem(twice[0])]}: keep one."
+        )
     if not scans:
         raise InputError(f"input={source} holds no scans: neither *.nii.gz nor case_XXXXX/{IMAGE_FILE}.")
     return _no_scan_lost([(path, output / f"{name}.nii.gz") for name, path in scans.items()])

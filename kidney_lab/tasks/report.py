@@ -18,4 +18,6 @@ def report(config: DictConfig) -> None:
     if not runs:
         raise InputError(f"runs={config.runs} matches nothing: name run folders, for example runs='runs/*'.")
     written = write_report(runs, Path(config.output))
+    for sentence in written.skipped:
+        print(f"skipped {sentence}")
     print(f"report  {written.html}")

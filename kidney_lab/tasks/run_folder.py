@@ -25,6 +25,8 @@ from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
 
 PACKAGES = ("kidney-lab", "torch", "pytorch-lightning", "monai", "hydra-core", "numpy", "scipy")
+HOW = (".trainer.", ".logger", ".callbacks.", ".prepare.", ".task.", ".data.num_workers", ".data.max_time")
+"""Keys that say how a training is run, not what it learns; a resumed training may change them."""
 _PATHS = ("root", "init", "resume", "hydra", "dirpath", "save_dir")
 
 log = logging.getLogger("kidney_lab")
@@ -64,9 +66,13 @@ class RunFolder:
                     f"hydra.run.dir={run.path} holds a run already: go on with it by resume={run.path}, "
                     "or choose another folder."
                 )
-        run.record.setdefault("stages", {})
-        run.record.setdefault("started", _now())
-        run.record.update(_provenance(config, [str(item) for item in hydra.overrides.task]))
+            refuse_changes(run.path, to_plain(config))
+        if not run.record:
+            run.record = {"stages": {}, "started": _now(), "resumed": []}
+            run.record.update(_provenance(config, [str(item) for item in hydra.overrides.task]))
+        else:
+            commit, dirty = _commit()
+            run.record["resumed"].append({"time": _now(), "commit": commit, "dirty": dirty})
         return run
 
     def update(self, **values: Any) -> None:
@@ -108,6 +114,38 @@ class RunFolder:
                 )
 
 
+def refuse_changes(run: Path, now: dict[str, Any]) -> None:
+    """Makes sure that a resumed training is the one that was begun.
+
+    How it is run may change (trainer, logger, callbacks, workers), what is learned may not.
+
+    Raises:
+        InputError: names the values that differ.
+    """
+    stored = OmegaConf.load(run / "config.yaml") if (run / "config.yaml").is_file() else None
+    if not isinstance(stored, DictConfig):
+        return  # it ended before it wrote anything
+    before, after = (_leaves(_without_paths(plain)) for plain in (to_plain(stored), now))
+    changed = [
+        f"{key} was {before.get(key)!r} and is {after.get(key)!r}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key) and not key.startswith(HOW)
+    ]
+    if changed:
+        raise InputError.of(
+            f"resume={run} goes on with the very training that was begun, but the configuration differs; leave the "
+            f"overrides out, or begin a new training from its weights by init={run}:",
+            changed,
+        )
+
+
+def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Values of a nested mapping by their dotted keys."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {name: value for key, item in node.items() for name, value in _leaves(item, f"{prefix}.{key}").items()}
+
+
 def config_hash(plain: dict[str, Any]) -> str:
     """Short name of a resolved configuration without its paths: equal for runs that should give equal results."""
     return hashlib.sha256(json.dumps(_without_paths(plain), sort_keys=True).encode()).hexdigest()[:12]
@@ -125,6 +163,12 @@ def _provenance(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     return {
         "name": f"{choices['model']}-{choices['data']}",
         "overrides": [item for item in overrides if not item.startswith("resume=")],
+        # Absolute, so that the run can be gone on with from any working directory.
+        "paths": {
+            key: str(Path(root).expanduser().resolve())
+            for key, root in (("data.root", config.data.root), ("prepare.root", config.prepare.root))
+            if root
+        },
         "config_hash": config_hash(to_plain(config)),
         "seed": config.seed,
         "commit": commit,

@@ -24,27 +24,27 @@ from kidney_lab.reporting.tables import print_scores
 from kidney_lab.tasks.describe import describe_data, describe_device, device_of
 from kidney_lab.tasks.prepare import prepare_dataset
 from kidney_lab.tasks.run_folder import RunFolder, is_first_process
-from kidney_lab.tasks.test_phase import score_test_split, segment_test_split
+from kidney_lab.tasks.testing import score_test_split, segment_test_split
 
 log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig) -> None:
     """Trains, tests and reports."""
-    refuse_nested_processes(config)
-    choose_rule(config.postprocessing.keep)  # a wrong name is told now, not after the training
     run = RunFolder.open(config)
-    device = choose_device(device_of(config.trainer.accelerator))
+    device = choose_device(device_of(config.trainer.accelerator), key="trainer.accelerator")
     precision = choose_precision(config.trainer.precision, device)
     dataset: Dataset = instantiate(config.data, _convert_="all")
+    check_settings(config)
     prepare_dataset(dataset, config)  # before anything is written: wrong data leaves no run behind
+    refuse_another_split(run, dataset)
     with run.recording(config):
-        pl.seed_everything(config.seed, workers=True, verbose=False)
         run.update(device=describe_device(device), precision=precision, data=describe_data(dataset))
         announce(run, dataset)
         for name, stage_config in config.model.stages.items():
             if name in run.record["stages"]:
                 continue  # finished before the run was interrupted
+            pl.seed_everything(config.seed, workers=True, verbose=False)  # whatever stages came before
             recipe = instantiate(stage_config.grid, _convert_="all")
             store = dataset.prepare(recipe, Path(config.prepare.root), config.prepare.workers)
             run.record["stages"][name] = fit_stage(
@@ -52,12 +52,48 @@ def train(config: DictConfig) -> None:
             )
             run.update()
         segment_test_split(run.path, dataset, device.type)
-        if is_first_process():
+        if is_first_process() and dataset.split.test:
             score_test_split(run.path, dataset, config.prepare.workers)
     if is_first_process():
         report = write_report([run.path], run.path / "report")
-        print_scores(read_metrics(run.path / "metrics.csv"))
+        if dataset.split.test:
+            print_scores(read_metrics(run.path / "metrics.csv"))
+        else:
+            print("no scores: the split has no test cases")
         print(f"report  {report.html}\nrun     {run.path}")
+
+
+def check_settings(config: DictConfig) -> None:
+    """Finds settings that cannot work now, before data is prepared, not after hours.
+
+    Raises:
+        InputError: on the first of them.
+    """
+    refuse_nested_processes(config)
+    choose_rule(config.postprocessing.keep)
+    if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+        raise InputError(f"seed={config.seed} is no seed: give a whole number from 0 to {2**32 - 1}.")
+    for stage in config.model.stages.values():
+        instantiate(stage, _convert_="all")
+
+
+def refuse_another_split(run: RunFolder, dataset: Dataset) -> None:
+    """Makes sure that a resumed training goes on with the cases that it was begun with.
+
+    Raises:
+        InputError: the folder's cases, and with them the split, are no longer the same.
+    """
+    file = run.path / "split.json"
+    if not file.is_file():
+        return
+    before = json.loads(file.read_text(encoding="utf-8"))
+    if before["hash"] != dataset.split.hash:
+        now = set(dataset.split.cases)
+        gone = sorted({*before["train"], *before["val"], *before["test"]} - now)
+        raise InputError(
+            f"data.root={dataset.root} does not give the split {before['hash']} that {run.path} was begun with "
+            f"(gone: {', '.join(gone) or 'none'}; in all {len(now)} cases): bring its cases back to what they were."
+        )
 
 
 def refuse_nested_processes(config: DictConfig) -> None:

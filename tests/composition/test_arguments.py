@@ -3,7 +3,7 @@ import json
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from kidney_lab.composition.arguments import prepare_arguments, quote_path
+from kidney_lab.composition.arguments import prepare_arguments, quote_path, unquote
 from kidney_lab.errors import InputError
 
 PATHS = [
@@ -16,8 +16,12 @@ PATHS = [
     "back\\'quote",
     "(x){y}:z;#%&*",
     "0042",
-    "null",
     "true",
+    "2026_11_21",
+    "1e5",
+    "inf",
+    "[out]",
+    "[a] b]",
     "ümlaut/肾",
 ]
 
@@ -30,7 +34,8 @@ def parsed(argument):
 def test_a_path_reaches_hydra_as_it_was_typed(path):
     (argument,) = prepare_arguments([f"input={path}"])
 
-    assert str(parsed(argument)) == path or path == "null"
+    assert parsed(argument) == path
+    assert unquote(argument.removeprefix("input=")) == path
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -41,13 +46,13 @@ def test_arguments_prepared_twice_are_prepared_once(path):
 
 
 def test_values_that_are_no_paths_stay_as_they_are():
-    arguments = ["model=unet3d", "model.filters=[1,2]", "-m", "seed=1,2", "--cfg", "job"]
+    arguments = ["model=unet3d", "model.channels=[1,2]", "-m", "seed=1,2", "--cfg", "job"]
 
     assert prepare_arguments(arguments) == arguments
 
 
-def test_a_list_of_runs_is_left_to_hydra():
-    assert prepare_arguments(["run=[a,b]"]) == ["run=[a,b]"]
+def test_no_path_is_null():
+    assert prepare_arguments(["init=null"]) == ["init=null"]
 
 
 def test_a_comma_sweeps_in_a_multirun_and_is_a_comma_otherwise():
@@ -62,18 +67,25 @@ def test_a_quoted_path_is_not_quoted_again():
 def test_resume_repeats_the_run_with_todays_overrides_after_it(tmp_path):
     run = tmp_path / "my run"
     run.mkdir()
-    (run / "run.json").write_text(json.dumps({"overrides": ["model=unet3d", "seed=1", "data.root=x"]}))
+    (run / "run.json").write_text(
+        json.dumps({"overrides": ["model=unet3d", "seed=1", "data.root=x"], "paths": {"data.root": "/x"}})
+    )
 
     arguments = prepare_arguments([f"resume={run}", "seed=2"])
 
     assert arguments == [
         "model=unet3d",
-        "data.root=x",
+        "data.root='/x'",
         f"resume='{run}'",
         "seed=2",
         f"hydra.run.dir='{run}'",
     ]
     assert prepare_arguments(arguments) == arguments
+
+
+def test_resuming_one_run_into_another_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"leave out hydra\.run\.dir="):
+        prepare_arguments([f"resume={tmp_path}/a", f"hydra.run.dir={tmp_path}/b"])
 
 
 def test_resuming_a_folder_that_is_no_run_says_so(tmp_path):

@@ -81,7 +81,7 @@ def test_every_problem_of_every_case_is_told_at_once(root):
 
     expected = {
         0: "imaging.nii.gz is missing",
-        1: "the segmentation (segmentation.nii.gz) is missing",
+        1: "the segmentation is missing",
         2: "holds the label values 3, 7, but this dataset has [0, 1, 2] alone",
         3: "has shape (4, 6, 7), but",
         4: "0.03 mm apart: affine [[",

@@ -171,9 +171,11 @@ def test_a_rank_without_a_case_has_an_empty_loader(store):
     assert len(data.val_dataloader()[1]) == 0
 
 
-def test_one_core_is_left_to_the_training(store, monkeypatch):
+def test_two_cores_are_left_to_the_training(store, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
-    assert data_module(store, workers=None).num_workers == 3
+    assert data_module(store, workers=None).num_workers == 2
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert data_module(store, workers=None).num_workers == 0
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     assert data_module(store, workers=None).num_workers == 8
     assert data_module(store, workers=0).num_workers == 0

@@ -48,7 +48,8 @@ def run(tmp_path):
     """A run folder with one stage of random weights."""
     folder = tmp_path / "a run"
     (folder / "stages" / "segmentation").mkdir(parents=True)
-    OmegaConf.save({"model": {"stages": {"segmentation": STAGE}}}, folder / "config.yaml")
+    config = {"model": {"stages": {"segmentation": STAGE}}, "postprocessing": {"keep": "all"}}
+    OmegaConf.save(config, folder / "config.yaml")
     (folder / "run.json").write_text(json.dumps({"precision": "32-true"}))
     torch.manual_seed(4)
     weights = {f"network.{name}": value for name, value in BasicUNet(**NETWORK).state_dict().items()}
@@ -124,5 +125,5 @@ class TestDevices:
 
     @pytest.mark.parametrize("name", ["gpu", "CPU0", ""])
     def test_an_unknown_name_is_refused_with_the_choices(self, name):
-        with pytest.raises(InputError, match=f"device={name} is unknown: choose auto, cpu or cuda"):
+        with pytest.raises(InputError, match=f"device={name} is unknown: choose auto, cpu or a GPU"):
             choose_device(name)

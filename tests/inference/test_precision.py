@@ -41,7 +41,7 @@ def test_other_devices_compute_in_full_precision():
     assert choose_precision("auto", torch.device("mps")) == "32-true"
 
 
-@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed", "bf16-true"])
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
 def test_a_precision_that_is_named_is_kept(precision):
     assert choose_precision(precision, CPU) == precision
     assert choose_precision(precision, CUDA) == precision

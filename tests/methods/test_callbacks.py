@@ -88,33 +88,38 @@ class TestEpochTable:
 
         assert list(rows(tmp_path)) == ["stage", "epoch", "step", "train/loss"]
 
+    def test_the_progress_bar_s_names_are_left_out(self, tmp_path):
+        write(tmp_path, "s", 0, **{"train/loss": 1.0, "loss": 1.0, "dice": 0.5, "lr": 0.1})
+
+        assert list(rows(tmp_path)) == ["stage", "epoch", "step", "train/loss", "lr"]
+
     def test_epochs_that_are_trained_again_after_a_resume_are_replaced(self, tmp_path):
         for epoch in range(4):
-            write(tmp_path, "s", epoch, loss=float(epoch))
+            write(tmp_path, "s", epoch, **{"train/loss": float(epoch)})
 
-        write(tmp_path, "s", 2, loss=9.0)
+        write(tmp_path, "s", 2, **{"train/loss": 9.0})
 
         assert rows(tmp_path)["epoch"].tolist() == [0, 1, 2]
-        assert rows(tmp_path)["loss"].tolist() == [0.0, 1.0, 9.0]
+        assert rows(tmp_path)["train/loss"].tolist() == [0.0, 1.0, 9.0]
 
     def test_a_later_stage_adds_to_the_table_and_leaves_the_rows_of_the_stage_before(self, tmp_path):
-        write(tmp_path, "coarse", 0, loss=1.0)
-        write(tmp_path, "coarse", 1, loss=2.0)
-        write(tmp_path, "fine", 0, other=3.0)
+        write(tmp_path, "coarse", 0, **{"train/loss": 1.0})
+        write(tmp_path, "coarse", 1, **{"train/loss": 2.0})
+        write(tmp_path, "fine", 0, **{"train/other": 3.0})
 
         table = rows(tmp_path)
 
         assert table[["stage", "epoch"]].values.tolist() == [["coarse", 0], ["coarse", 1], ["fine", 0]]
-        assert table["loss"].tolist()[:2] == [1.0, 2.0]
-        assert np.isnan(table["loss"][2])
-        assert np.isnan(table["other"][0])
+        assert table["train/loss"].tolist()[:2] == [1.0, 2.0]
+        assert np.isnan(table["train/loss"][2])
+        assert np.isnan(table["train/other"][0])
 
     def test_numbers_survive_being_written_again_every_epoch(self, tmp_path):
         value = float(np.float32(1) / np.float32(3e7))
         for epoch in range(20):
-            write(tmp_path, "s", epoch, loss=value)
+            write(tmp_path, "s", epoch, **{"train/loss": value})
 
-        assert set(rows(tmp_path)["loss"]) == {value}
+        assert set(rows(tmp_path)["train/loss"]) == {value}
 
     @pytest.mark.parametrize("case", [{"first": False}, {"sanity": True}])
     def test_other_ranks_and_the_sanity_check_write_nothing(self, tmp_path, case):

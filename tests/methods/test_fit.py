@@ -234,7 +234,7 @@ class TestWarmStart:
 
     def test_weights_of_another_shape_are_refused_in_one_sentence(self, whole):
         with pytest.raises(InputError, match=r"init=.*best\.ckpt does not fit this model, .*size mismatch") as refused:
-            warm_start(self.module("model.filters=[6,8,8]"), whole[0], "segmentation")
+            warm_start(self.module("model.channels=[6,8,8]"), whole[0], "segmentation")
 
         assert "\n" not in str(refused.value)
 

@@ -113,6 +113,8 @@ def test_what_is_logged(tmp_path):
 
     assert {name for name in run.callback_metrics if not name.endswith(("_step", "_epoch"))} == {
         "lr",
+        "loss",  # the progress bar's names
+        "dice",
         "train/loss",
         "val_patch/loss",
         "val_case/kidney_and_mass_dice",

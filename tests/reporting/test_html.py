@@ -67,6 +67,7 @@ def test_report_and_tables_are_written_into_the_folder(make_run, tmp_path: Path)
     assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == [
         "cases.md",
         "report.html",
+        "results.json",
         "scores.md",
     ]
     assert report.html == tmp_path / "new" / "out" / "report.html"

@@ -159,6 +159,33 @@ def test_every_broken_case_is_named_before_anything_is_trained(broken_kits19, co
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
+def test_a_resumed_run_must_be_the_one_that_was_begun(smoke_run, command):
+    before = {name: (smoke_run / name).read_bytes() for name in ("run.json", "config.yaml", "split.json")}
+    result = command(f"resume={smoke_run}", "optimizer.lr=0.5", "logger=none", cwd=smoke_run.parents[1], check=False)
+
+    assert result.returncode == 2
+    assert "optimizer.lr was 0.005 and is 0.5" in result.stderr
+    assert {name: (smoke_run / name).read_bytes() for name in before} == before
+
+
+def test_a_resumed_run_must_have_the_cases_that_it_was_begun_with(command, tmp_path):
+    command("trainer=smoke", "hydra.run.dir=run", cwd=tmp_path)
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    (tmp_path / "run" / "split.json").write_text(json.dumps({**split, "train": ["case_00099"], "hash": "other"}))
+    result = command("resume=run", cwd=tmp_path, check=False)
+
+    assert result.returncode == 2
+    assert "does not give the split other" in result.stderr
+    assert "gone: case_00099" in result.stderr
+
+
+def test_a_split_without_test_cases_ends_without_scores(command, tmp_path):
+    result = command("trainer=smoke", "data.n_test=0", "hydra.run.dir=run", cwd=tmp_path)
+
+    assert "no scores: the split has no test cases" in result.stdout
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
 LONGER = ["trainer=smoke", "model.max_epochs=4", "model.samples_per_epoch=120", "data.num_workers=1", "seed=7"]
 
 
