@@ -69,7 +69,7 @@ WRONG = {
     "an unknown region": (["data.regions=[foo]"], "data.regions holds ['foo']: choose from kidney_and_mass"),
     "regions that are not nested": (["data.regions=[tumor,kidney_and_mass]"], "needs nested data.regions"),
     "an unknown precision": (["trainer.precision=foo"], "trainer.precision=foo is unknown: choose one of auto"),
-    "an impossible spacing": (["data.spacing=[1,2]"], "three numbers of mm above 0"),
+    "an impossible spacing": (["data.spacing=[1,2]"], "must be three mm above 0"),
     "a GPU that is not there": (["trainer.accelerator=foo"], "trainer.accelerator=foo is unknown"),
     "a wrong override": (["seed==="], "seed==="),
 }

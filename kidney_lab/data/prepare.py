@@ -51,7 +51,7 @@ class GridRecipe:
             spacing = ()
         if len(spacing) != 3 or not all(np.isfinite(mm) and mm > 0 for mm in spacing):
             raise InputError(
-                f"The spacing is {self.spacing}, but must be three numbers of mm above 0 (D, H, W), or null: the scan's."
+                f"The spacing is {self.spacing}, but must be three mm above 0 (D, H, W), or null for the scan's."
             )
         object.__setattr__(self, "spacing", spacing)
 
