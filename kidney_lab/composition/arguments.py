@@ -64,7 +64,7 @@ def _quote_argument(argument: str, multirun: bool) -> str:
 def _value_of(arguments: Sequence[str], key: str) -> str | None:
     for argument in reversed(arguments):
         match = _ASSIGNMENT.fullmatch(argument)
-        if match is not None and match["key"] == key:
+        if match is not None and match["key"].lstrip("+") == key:
             return match["value"]
     return None
 
@@ -74,7 +74,7 @@ def _name(override: str) -> str:
 
 
 def _with_stored_overrides(arguments: list[str], run: str) -> list[str]:
-    """Puts the overrides that the run was started with before those given now, which win."""
+    """Adds the overrides that the run was started with to those given now, which win."""
     record = Path(run) / "run.json"
     if not record.is_file():
         raise InputError(
@@ -87,7 +87,9 @@ def _with_stored_overrides(arguments: list[str], run: str) -> list[str]:
     kept += [f"{key}={quote_path(path)}" for key, path in paths.items()]
     if any(argument in ("-m", "--multirun") for argument in arguments):
         raise InputError(f"resume={run} goes on with one training: leave out -m.")
-    return [*kept, *arguments, f"hydra.run.dir={quote_path(str(Path(run).resolve()))}"]
+    kept.append(f"hydra.run.dir={quote_path(str(Path(run).resolve()))}")
+    place = next(i for i, argument in enumerate(arguments) if _name(argument) == "resume")  # flags may stand before
+    return [*arguments[:place], *kept, *arguments[place:]]
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kidney_lab.data import synthesis
 from kidney_lab.data.body import Box, body_box
 from kidney_lab.data.kits import Case, over_cases
 from kidney_lab.data.resample import Order, resample, resample_nearest
@@ -184,9 +185,9 @@ def _prepare_case(case: Case, *, recipe: GridRecipe, store: Path) -> None:
 
 
 def _identity(case: Case) -> dict[str, Any]:
-    """Tells whether the files of a case are still the same ones, wherever the dataset has been moved to."""
+    """Tells whether a case is still made of the same files, and by the same recipe where its image is painted."""
     files = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in case.files}
-    return {"files": files, "synthesize": case.synthesize}
+    return {"files": files, "synthesize": synthesis.RECIPE if case.synthesize else False}
 
 
 def _whole(shape: Triple) -> Box:

@@ -18,6 +18,7 @@ from kidney_lab.errors import InputError
 from kidney_lab.geometry import Spacing, Triple
 from kidney_lab.labels import CYST, KIDNEY, TUMOR
 
+RECIPE = 1  # raised whenever the same label and generator give another image, so that stores notice
 COARSE_MM = 2.0
 FAT_MARGIN_MM = 30.0
 BEND_MM = 4.0

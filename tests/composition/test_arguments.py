@@ -76,11 +76,26 @@ def test_resume_repeats_the_run_with_todays_overrides_after_it(tmp_path):
     assert arguments == [
         "model=unet3d",
         "data.root='/x'",
+        f"hydra.run.dir='{run}'",
         f"resume='{run}'",
         "seed=2",
-        f"hydra.run.dir='{run}'",
     ]
     assert prepare_arguments(arguments) == arguments
+
+
+def test_flags_may_stand_before_resume(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"overrides": ["seed=1"], "paths": {}}))
+
+    arguments = prepare_arguments(["--cfg", "job", f"resume={tmp_path}"])
+
+    assert arguments[:3] == ["--cfg", "job", "seed=1"]
+
+
+def test_a_sweep_of_a_resumed_run_is_refused(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"overrides": [], "paths": {}}))
+
+    with pytest.raises(InputError, match="leave out -m"):
+        prepare_arguments(["-m", f"resume={tmp_path}", "seed=0,1"])
 
 
 def test_resuming_one_run_into_another_folder_is_refused(tmp_path):
