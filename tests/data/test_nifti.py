@@ -1,4 +1,5 @@
 import gzip
+import tracemalloc
 from itertools import permutations, product
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from kidney_lab.data import nifti
 from kidney_lab.data.nifti import read_grid, read_volume, write_volume
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Grid, Volume, reorient
@@ -49,6 +51,37 @@ def test_every_orientation_comes_back_as_it_was_written(tmp_path, orientation):
     assert read_grid(tmp_path / "a.nii.gz").same_as(again.grid, 0.0)
 
 
+@pytest.mark.parametrize("orientation", ORIENTATIONS[::5])
+def test_a_volume_needs_no_copy_to_come_into_memory_order(tmp_path, orientation, monkeypatch):
+    monkeypatch.setattr(nifti, "_SLAB_BYTES", 2 * 4 * 5 * 2)  # two layers: several slabs, the last of them smaller
+    volume = oblique_volume()
+    write_volume(tmp_path / "a.nii.gz", reorient(volume, orientation))
+
+    turned = reorient(read_volume(tmp_path / "a.nii.gz"))
+
+    assert turned.array.flags.c_contiguous
+    np.testing.assert_array_equal(turned.array, reorient(volume).array)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.NII.GZ"])
+def test_reading_needs_the_result_and_one_slab(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(nifti, "_SLAB_BYTES", 1 << 18)
+    array = np.random.default_rng(0).normal(0, 300, (80, 90, 100))
+    nib.save(nib.Nifti1Image(array, np.diag([-1.0, -1, 1, 1])), tmp_path / "a.nii")
+    content = (tmp_path / "a.nii").read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content, 1) if name.lower().endswith("gz") else content)
+    read_grid(tmp_path / name)
+    tracemalloc.start()
+    try:
+        volume = read_volume(tmp_path / name)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    np.testing.assert_array_equal(volume.array, array.astype(np.float32))
+    assert peak < volume.array.nbytes + 3 * (1 << 18) + (1 << 20)
+
+
 def test_there_are_48_orientations():
     assert len(set(ORIENTATIONS)) == 48
 
@@ -84,6 +117,19 @@ def test_scaling_of_the_file_is_applied_as_nibabel_does(tmp_path):
 
     assert volume.array.dtype == np.float32
     np.testing.assert_allclose(volume.array, nib.load(tmp_path / "a.nii").get_fdata())
+
+
+def test_other_byte_orders_are_read(tmp_path):
+    stored = np.arange(-12, 12, dtype=">i2").reshape(2, 3, 4)
+    header = nib.Nifti1Header(endianness=">")
+    header.set_data_dtype(np.int16)
+    nib.save(nib.Nifti1Image(stored, np.eye(4), header), tmp_path / "a.nii.gz")
+    assert nib.load(tmp_path / "a.nii.gz").dataobj.dtype == stored.dtype, "or nothing is tested"
+
+    volume = read_volume(tmp_path / "a.nii.gz")
+
+    np.testing.assert_array_equal(volume.array, stored)
+    assert volume.array.dtype == np.int16
 
 
 def test_float64_files_are_read_as_float32(tmp_path):
@@ -139,11 +185,41 @@ def test_truncated_gzip_is_refused(tmp_path, kept):
         read_volume(path)
 
 
-def test_a_gzip_with_a_wrong_checksum_is_refused(tmp_path):
-    path = write_raw(tmp_path / "a.nii.gz", np.zeros((20, 20, 20), np.uint8))
-    content = bytearray(path.read_bytes())
+@pytest.mark.parametrize("extension", [b"", b"what follows the voxels" * 1000])
+def test_a_gzip_with_a_wrong_checksum_is_refused(tmp_path, extension):
+    path = write_raw(tmp_path / "a.nii", np.zeros((20, 20, 20), np.uint8))
+    content = bytearray(gzip.compress(path.read_bytes() + extension))
     content[-8] ^= 0xFF
-    path.write_bytes(content)
+    (tmp_path / "a.nii.gz").write_bytes(content)
+
+    with pytest.raises(InputError, match=r"a\.nii\.gz cannot be read \(CRC"):
+        read_volume(tmp_path / "a.nii.gz")
+
+
+def test_a_damaged_gzip_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (50, 50, 50)).astype(np.uint8)
+    path = write_raw(tmp_path / "a.nii", noise)
+    content = bytearray(gzip.compress(path.read_bytes()))
+    content[60_000:60_400] = b"\xff" * 400  # no valid Huffman codes
+    (tmp_path / "a.nii.gz").write_bytes(content)
+
+    with pytest.raises(InputError, match=r"a\.nii\.gz (is truncated or damaged|cannot be read) \("):
+        read_volume(tmp_path / "a.nii.gz")
+
+
+def test_a_gzip_may_have_several_members_and_padding(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (20, 20, 20)).astype(np.uint8)
+    content = write_raw(tmp_path / "a.nii", noise).read_bytes()
+    members = [gzip.compress(part) for part in (content[:1000], content[1000:5000], content[5000:])]
+    (tmp_path / "a.nii.gz").write_bytes(b"".join(members) + bytes(64))
+
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").array, noise)
+
+
+@pytest.mark.parametrize("tail", [b"g", b"garbage, and more of it"])
+def test_garbage_behind_a_gzip_is_refused(tmp_path, tail):
+    path = write_raw(tmp_path / "a.nii.gz", np.zeros((20, 20, 20), np.uint8))
+    path.write_bytes(path.read_bytes() + tail)
 
     with pytest.raises(InputError, match=r"a\.nii\.gz"):
         read_volume(path)

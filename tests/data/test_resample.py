@@ -1,3 +1,6 @@
+import tracemalloc
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -34,6 +37,88 @@ def test_a_long_axis_is_cut_into_narrow_blocks_that_agree_with_scipy():
     assert [block.rows.start for block in operator] == [0, *(block.rows.stop for block in operator[:-1])]
     assert operator[-1].rows.stop == 701
     assert max(block.weights.shape[1] for block in operator) < 64
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_blocks_never_go_back_so_that_slices_pass_once(order, antialias):
+    sizes = [1, 2, 3, 7, 12, 13, 31, 64, 101, 260]
+    for n, m in product(sizes, sizes):
+        blocks = axis_operator(n, m, order, antialias)
+        columns = np.array([(block.columns.start, block.columns.stop) for block in blocks])
+
+        assert (np.diff(columns, axis=0) >= 0).all(), (n, m)
+        assert (columns[:, 0] < columns[:, 1]).all()
+        assert sum(block.weights.shape[0] for block in blocks) == m
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("orders", [(0, 3, 3), (1, 3, 3), (3, 1, 0)])
+def test_each_axis_takes_its_own_order(shape, orders):
+    image = ct_like()
+    expected = image.astype(np.float64)
+    for axis, order in enumerate(orders):
+        n, m = image.shape[axis], shape[axis]
+        if order == 0:
+            expected = expected.take(np.floor((np.arange(m) + 0.5) * n / m).astype(int), axis=axis)
+        else:
+            factors = [m / n if axis == other else 1 for other in range(3)]
+            expected = ndimage.zoom(expected, factors, order=order, grid_mode=True, mode="nearest")
+
+    np.testing.assert_allclose(resample(image, shape, order=orders), expected, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("slices", [61, 9])
+def test_thick_slices_follow_nnunets_rule(slices):
+    """nnU-Net (`resample_data_or_seg`, separate z): splines of order 3 in each slice, then order 0 across them."""
+    image = ct_like()
+    within = np.stack(
+        [ndimage.zoom(s.astype(np.float64), (40 / 33, 50 / 41), order=3, mode="nearest", grid_mode=True) for s in image]
+    )
+    centres = len(image) / slices * (np.arange(slices) + 0.5) - 0.5
+    across = np.meshgrid(centres, np.arange(40), np.arange(50), indexing="ij")
+    expected = ndimage.map_coordinates(within, across, order=0, mode="nearest")
+
+    np.testing.assert_allclose(resample(image, (slices, 40, 50), order=(0, 3, 3)), expected, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nearest_neighbours_of_an_image_are_those_of_its_label(shape):
+    image = ct_like()
+
+    np.testing.assert_array_equal(resample(image, shape, order=0), resample_nearest(image, shape))
+
+
+def test_whole_hounsfield_units_are_rounded_half_to_even_and_clipped():
+    line = np.array([0, 1, 2, 3, 4, 40000, -40000], np.float32).reshape(7, 1, 1)
+
+    whole = resample(line, (13, 1, 1), order=1, dtype=np.int16)
+
+    assert whole.dtype == np.int16
+    exact = ndimage.zoom(line.astype(np.float64), (13 / 7, 1, 1), order=1, grid_mode=True, mode="nearest")
+    np.testing.assert_array_equal(whole, np.clip(np.rint(exact), -32768, 32767))
+    halves = np.array([0.5, 1.5, -0.5, -1.5, 2.5], np.float32).reshape(5, 1, 1)
+    np.testing.assert_array_equal(resample(halves, (5, 1, 1), dtype=np.int16).ravel(), [0, 2, 0, -2, 2])
+
+
+def test_int16_is_the_rounded_float32():
+    image = ct_like((20, 120, 130))  # more pixels than one block of them
+    shape = (47, 110, 150)
+
+    np.testing.assert_array_equal(resample(image, shape, dtype=np.int16), np.rint(resample(image, shape)))
+
+
+def test_beside_image_and_result_there_are_a_few_dozen_slices_in_memory():
+    image = ct_like((400, 50, 60))
+    resample(image, (500, 60, 70))  # the operators are kept
+    tracemalloc.start()
+    try:
+        result = resample(image, (500, 60, 70), dtype=np.int16)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < result.nbytes + 200 * 60 * 70 * 4  # bytes of a float32 slice
 
 
 def test_an_unchanged_shape_gives_the_very_values_in_a_new_array():
