@@ -46,6 +46,13 @@ class Grid:
         """Direction in which each axis grows, by nibabel's letters."""
         return tuple(nib.orientations.aff2axcodes(self.affine))
 
+    @property
+    def skew_degrees(self) -> float:
+        """How far the axes are from right angles to each other, at most; above 0 for a scan by a tilted gantry."""
+        axes = self.affine[:3, :3] / self.spacing
+        cosines = np.abs(np.triu(axes.T @ axes, k=1))
+        return float(np.degrees(np.arcsin(np.clip(cosines.max(), 0, 1))))
+
     def same_as(self, other: "Grid", tolerance_mm: float = 1e-3) -> bool:
         """Tells whether both grids put every voxel at the same place, to `tolerance_mm`."""
         return self.shape == other.shape and self.distance_to(other) <= tolerance_mm

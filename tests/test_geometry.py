@@ -103,3 +103,13 @@ def test_grids_are_the_same_within_the_tolerance_and_of_one_shape():
     assert not grid.same_as(nudged, 0.005)
     assert not grid.same_as(nudged)
     assert not grid.same_as(grid_from_spacing((4, 4, 5), (1.0, 1.0, 1.0)), 100.0)
+
+
+def test_axes_at_right_angles_have_no_skew_wherever_they_point():
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0] * [3.0, 0.8, 0.7]
+    affine = np.eye(4)
+    affine[:3, :3] = turned
+
+    assert Grid((2, 3, 4), affine).skew_degrees == pytest.approx(0, abs=1e-6)
+    affine[:3, 0] = turned[:, 0] + 3.0 * np.tan(np.radians(20)) * turned[:, 1] / 0.8
+    assert Grid((2, 3, 4), affine).skew_degrees == pytest.approx(20)

@@ -5,6 +5,7 @@ therefore decoded once, and what was found is remembered by its size and time of
 """
 
 import json
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,14 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kidney_lab.data.kits import IMAGE_FILE, Case, grid_in_memory, over_cases
+from kidney_lab.data.kits import IMAGE_FILE, Case, grid_in_memory
 from kidney_lab.data.nifti import read_volume
+from kidney_lab.data.parallel import over_cases
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
 from kidney_lab.geometry import Grid
 from kidney_lab.labels import BACKGROUND
 
+log = logging.getLogger(__name__)
+
 _AFFINE_TOLERANCE_MM = 1e-3
+_SKEW_DEGREES = 0.1  # what rounding of a header does is less
 _MANY = 20  # more different values than this are no label map
 
 
@@ -79,8 +84,8 @@ def check_cases(
         InputError: lists every problem of every case, with the file's path.
     """
     known = _load(cache)
-    facts = {path: known[path] for case in cases for path in map(str, case.files) if _unchanged(path, known)}
-    stale = [case for case in cases if any(str(path) not in facts for path in case.files)]
+    facts = {path: known[path] for case in cases for path in map(str, files_of(case)) if _unchanged(path, known)}
+    stale = [case for case in cases if any(str(path) not in facts for path in files_of(case))]
     for _, found in over_cases(
         partial(_examine, known=facts), stale, workers=workers, title="Checking cases", progress=progress
     ):
@@ -93,7 +98,14 @@ def check_cases(
         for problem in case_problems(case, facts, labels=labels, require_labels=require_labels)
     ]
     if problems:
-        raise InputError.of(f"{len(problems)} problems in {len(cases)} cases; mend or remove these files:", problems)
+        found_in = f"{len(problems)} problem{'s' * (len(problems) > 1)} in {len(cases)} case{'s' * (len(cases) > 1)}"
+        raise InputError.of(f"{found_in}; mend or remove these files:", problems)
+    _warn_of_tilted(cases, facts)
+
+
+def files_of(case: Case) -> tuple[Path, ...]:
+    """Every file of a case: image, reference, and the masks of single annotators."""
+    return (*case.files, *(instance.path for instance in case.instances))
 
 
 def case_problems(
@@ -115,11 +127,15 @@ def case_problems(
         yield f"{folder}: {IMAGE_FILE} is missing."
     if case.label is None and (require_labels or case.synthesize):
         yield f"{folder}: the segmentation is missing."
-    yield from (problem for path in case.files if (problem := facts[str(path)].problem) is not None)
+    yield from (problem for path in files_of(case) if (problem := facts[str(path)].problem) is not None)
     if case.label is not None:
         yield from _stray_values(case.label, facts[str(case.label)], labels)
     if case.image is not None and case.label is not None:
         yield from _apart(case.image, facts[str(case.image)].grid, case.label, facts[str(case.label)].grid)
+    for instance in case.instances:
+        drawn = facts[str(instance.path)]
+        yield from _stray_values(instance.path, drawn, {1})
+        yield from _apart(case.files[0], facts[str(case.files[0])].grid, instance.path, drawn.grid)
 
 
 def _stray_values(path: Path, facts: FileFacts, labels: Collection[int]) -> Iterator[str]:
@@ -141,9 +157,26 @@ def _apart(image: Path, image_grid: Grid | None, label: Path, label_grid: Grid |
         )
 
 
+def _warn_of_tilted(cases: Sequence[Case], facts: Mapping[str, FileFacts]) -> None:
+    """Names the cases whose axes are not at right angles, as after a tilted gantry or a damaged header."""
+    tilted = {}
+    for case in cases:
+        grid = facts[str(case.files[0])].grid
+        if grid is not None and grid.skew_degrees > _SKEW_DEGREES:
+            tilted[case.id] = grid.skew_degrees
+    if tilted:
+        named = ", ".join(f"{case} ({degrees:.1f} degrees)" for case, degrees in list(tilted.items())[:5])
+        log.warning(
+            "%d cases have sheared affines and are treated as if their axes stood at right angles: %s%s",
+            len(tilted),
+            named,
+            ", ..." if len(tilted) > 5 else "",
+        )
+
+
 def _examine(case: Case, known: Facts) -> Facts:
     """Decodes those files of a case that are not known yet, one after another."""
-    return {str(path): _facts(path, path == case.label) for path in case.files if str(path) not in known}
+    return {str(path): _facts(path, path != case.image) for path in files_of(case) if str(path) not in known}
 
 
 def _facts(path: Path, is_label: bool) -> FileFacts:

@@ -1,43 +1,34 @@
-"""Cases: found in the folder layout of the KiTS challenges, read into memory, and walked over in parallel.
+"""Cases: found in the folder layout of the KiTS challenges, and read into memory.
 
 The layout is `<root>/case_XXXXX/imaging.nii.gz` with a segmentation beside it: `segmentation.nii.gz` (KiTS19, KiTS23)
 or `aggregated_MAJ_seg.nii.gz` (KiTS21, the voxelwise majority of three annotators).
 """
 
 import hashlib
-import logging
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
+from kidney_lab.data.annotations import Instance, annotator_label, annotators, find_instances
 from kidney_lab.data.nifti import read_grid, read_volume
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Grid, Volume, reorient
+
+Annotation = Literal["majority", "first", "sampled"]
+"""What training learns from: the reference, the first annotator, or one drawn anew for every case and epoch."""
 
 IMAGE_FILE = "imaging.nii.gz"
 LABEL_FILE = "segmentation.nii.gz"
 
 SOURCE = (
     "The challenge gives the cases out at https://kits-challenge.org (folders case_00000, case_00001, ... with "
-    "imaging.nii.gz and segmentation.nii.gz); set data.root= to the folder that holds them. "
+    "imaging.nii.gz and segmentation.nii.gz): task=download fetches them into data.root=, or set data.root= to the "
+    "folder that holds them. "
     "data=phantom needs no download."
 )
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-_MOST_WORKERS = 8  # each may need some GB for a long scan
-
-_log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,12 +40,14 @@ class Case:
         image: file of the CT, or None where there is none.
         label: file of the reference segmentation, or None where there is none.
         synthesize: paint an image around the label where there is no image.
+        instances: masks of single annotators that a training may learn from beside the reference.
     """
 
     id: str
     image: Path | None
     label: Path | None
     synthesize: bool = False
+    instances: tuple[Instance, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -92,10 +85,21 @@ class Case:
         if self.label is None:
             raise InputError(f"{self.id} has no reference segmentation: put {LABEL_FILE} into its folder.")
         volume = read_volume(self.label)
-        whole = volume.array.astype(np.uint8)
+        whole = volume.array.astype(np.uint8, copy=False)
         if volume.array.dtype != np.uint8 and not np.array_equal(whole, volume.array):
             raise InputError(f"{self.label} holds values that are no whole numbers from 0 to 255; give a label map.")
         return in_memory(Volume(whole, volume.grid))
+
+    def read_annotations(self) -> list[Volume]:
+        """Reads what every annotator drew, as one label map each.
+
+        Returns:
+            Labels `(D, H, W)` uint8, in memory order; none where the case has no instances.
+
+        Raises:
+            InputError: a mask is broken, or of another shape than the case.
+        """
+        return [annotator_label(self.instances, number, self.grid()) for number in annotators(self.instances)]
 
     def grid(self) -> Grid:
         """Grid of the case in memory order, from a header alone."""
@@ -116,7 +120,11 @@ def grid_in_memory(grid: Grid) -> Grid:
 
 
 def find_cases(
-    root: Path, *, label_files: Sequence[str] = (LABEL_FILE,), synthesize_missing_images: bool = False
+    root: Path,
+    *,
+    label_files: Sequence[str] = (LABEL_FILE,),
+    synthesize_missing_images: bool = False,
+    annotation: Annotation = "majority",
 ) -> list[Case]:
     """Finds the cases of a KiTS folder.
 
@@ -124,6 +132,7 @@ def find_cases(
         root: folder that holds `case_XXXXX/`.
         label_files: names of the segmentation in a case's folder; the first that exists counts.
         synthesize_missing_images: paint an image around the label of a case that has none.
+        annotation: other than majority: look for the masks of single annotators as well.
 
     Returns:
         Cases sorted by id; a file that is missing is None.
@@ -144,6 +153,7 @@ def find_cases(
             image=(image := _first(folder, [IMAGE_FILE])),
             label=_first(folder, label_files),
             synthesize=synthesize_missing_images and image is None,
+            instances=() if annotation == "majority" else find_instances(folder),
         )
         for folder in folders
     ]
@@ -151,78 +161,3 @@ def find_cases(
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
-
-
-def over_cases(
-    function: Callable[[Case], T], cases: Sequence[Case], *, workers: int | None, title: str, progress: bool = True
-) -> Iterator[tuple[Case, T]]:
-    """Applies a function to every case, the largest first, in processes that hold one case at a time.
-
-    Args:
-        function: picklable; run in this process where `workers` is 1.
-        cases: what to work on.
-        workers: number of processes, started by "spawn", with one thread each; None: one per core, at most 8.
-        title: of the progress bar, and of the lines in the log where there is no terminal.
-        progress: whether to show progress at all.
-
-    Yields:
-        A case and its result, in the order in which they are done.
-
-    Raises:
-        InputError: a worker process died; names the cases that were in work.
-    """
-    queue = sorted(cases, key=_bytes, reverse=True)
-    workers = min(workers or min(_MOST_WORKERS, multiprocessing.cpu_count()), len(queue))
-    results = _parallel(function, queue, workers) if workers > 1 else ((case, function(case)) for case in queue)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not (progress and console.is_terminal)) as bar:
-        task = bar.add_task(title, total=len(queue))
-        for done, result in enumerate(results, start=1):
-            bar.advance(task)
-            if progress and not console.is_terminal and done * 10 // len(queue) > (done - 1) * 10 // len(queue):
-                _log.info("%s: %d of %d cases", title, done, len(queue))
-            yield result
-
-
-def _bytes(case: Case) -> int:
-    return sum(path.stat().st_size for path in case.files if path.exists())
-
-
-def _parallel(function: Callable[[Case], T], queue: Sequence[Case], workers: int) -> Iterator[tuple[Case, T]]:
-    """Keeps `workers` cases in work, no more, so that those that were lost with a worker are known."""
-    waiting = iter(queue)
-    in_work: dict[Future[T], Case] = {}
-    with _single_threaded(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        try:
-            while True:
-                for case in _take(waiting, workers - len(in_work)):
-                    in_work[pool.submit(function, case)] = case
-                if not in_work:
-                    return
-                for future in wait(in_work, return_when=FIRST_COMPLETED).done:
-                    result = future.result()
-                    yield in_work.pop(future), result
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"A worker process died while these cases were in work: {', '.join(c.id for c in in_work.values())}. "
-                "The machine most likely ran out of memory: run again with prepare.workers=1 (what is done is kept)."
-            ) from error
-
-
-def _take(items: Iterator[Case], n: int) -> list[Case]:
-    return [item for _, item in zip(range(n), items, strict=False)]
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Gives processes that are started meanwhile one thread each: many workers of many threads slow each other down."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -8,9 +8,8 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from kidney_lab.data.synthesis import synthesize_ct
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
 from kidney_lab.geometry import grid_from_spacing
+from kidney_lab.processes import worker_pool
 
 RECIPE: Final = 1  # raised whenever the same parameters give other voxels
 
@@ -128,7 +128,7 @@ def _each(write: "partial[None]", indices: list[int], *, workers: int) -> Iterat
     if min(workers, len(indices)) <= 1:
         yield from map(write, indices)
         return
-    with ProcessPoolExecutor(min(workers, len(indices)), mp_context=get_context("spawn")) as pool:
+    with worker_pool(min(workers, len(indices))) as pool:
         try:
             for future in as_completed([pool.submit(write, index) for index in indices]):
                 yield future.result()

@@ -5,24 +5,35 @@ Training, testing and prediction see an image through `prepare_image` alone, so 
 
 import hashlib
 import json
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import filelock
 import numpy as np
 from numpy.typing import NDArray
 
 from kidney_lab.data import synthesis
 from kidney_lab.data.body import Box, body_box
-from kidney_lab.data.kits import Case, over_cases
+from kidney_lab.data.kits import Case
+from kidney_lab.data.parallel import over_cases
 from kidney_lab.data.resample import Order, resample, resample_nearest
-from kidney_lab.data.store import FORMAT_VERSION, CaseRecord, Store, create_store, is_current, write_case
+from kidney_lab.data.store import Cost, Store, StoredCase
+from kidney_lab.data.store_writer import CaseRecord, claim_case, create_store, is_current, write_case
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Grid, Spacing, Triple, Volume
+from kidney_lab.memory import peak_mib, reset_peak
 
-_INT16 = np.iinfo(np.int16)
+THICK_MM = 3.0
+"""Slices above this thickness are resampled across by `GridRecipe.order_z`."""
+
+_BASE_MIB, _BYTES_BEFORE, _BYTES_AFTER = 300.0, 5, 6  # of a worker: imports; bytes a voxel read and resampled
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,9 @@ class GridRecipe:
     Args:
         spacing: mm along `(D, H, W)`, or None for the original's own.
         crop_to_body: drop the air and the table around the patient first.
-        order: of the spline that images are resampled by, 1 or 3.
+        order: of the spline that images are resampled by: 3 (cubic), 1 (linear) or 0 (nearest).
+        order_z: the same across the slices of scans whose slices are more than `THICK_MM` apart, where cubic splines
+            ring; nnU-Net takes 0 there (where the slice spacing is more than 3 times that within slices).
         antialias: smooth images along axes that become coarser first, see `resample`.
     """
 
@@ -40,10 +53,14 @@ class GridRecipe:
     crop_to_body: bool = True
     order: Order = 3
     antialias: bool = False
+    order_z: Order = 3
 
     def __post_init__(self) -> None:
-        if self.order not in (1, 3):
-            raise InputError(f"The order of resampling is {self.order!r}, but may be 1 (linear) or 3 (cubic splines).")
+        for key, order in (("order", self.order), ("order_z", self.order_z)):
+            if order not in (0, 1, 3):
+                raise InputError(
+                    f"The grid's {key} is {order!r}, but may be 0 (nearest), 1 (linear) or 3 (cubic splines)."
+                )
         if self.spacing is None:
             return
         try:
@@ -57,9 +74,13 @@ class GridRecipe:
         object.__setattr__(self, "spacing", spacing)
 
     def key(self) -> str:
-        """Names the recipe: equal recipes of one format have equal keys, on every machine (sha256, hexadecimal)."""
-        canonical = json.dumps({"format": FORMAT_VERSION, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+        """Names the recipe: equal recipes have equal keys, on every machine (sha256, hexadecimal)."""
+        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def orders_for(self, spacing: Spacing) -> tuple[Order, Order, Order]:
+        """Orders of the splines along `(D, H, W)` for a volume of this spacing, mm."""
+        return self.order_z if spacing[0] > THICK_MM else self.order, self.order, self.order
 
     def shape_for(self, shape: Triple, spacing: Spacing) -> Triple:
         """Number of voxels that cover the extent of a volume at the recipe's spacing, at least 1 per axis.
@@ -113,10 +134,9 @@ def prepare_image(volume: Volume, recipe: GridRecipe) -> PreparedImage:
         raise InputError("The image holds voxels that are NaN or infinite; write it anew with finite Hounsfield units.")
     d, h, w = array.shape
     shape = recipe.shape_for((d, h, w), volume.grid.spacing)
-    resampled = (
-        array if shape == array.shape else resample(array, shape, order=recipe.order, antialias=recipe.antialias)
-    )
-    return PreparedImage(_whole_hu(resampled), _grid_of_box(volume.grid, crop, shape), crop, volume.grid)
+    orders = recipe.orders_for(volume.grid.spacing)
+    whole = resample(array, shape, order=orders, antialias=recipe.antialias, dtype=np.int16)
+    return PreparedImage(whole, _grid_of_box(volume.grid, crop, shape), crop, volume.grid)
 
 
 def prepare_label(label: NDArray[Any], prepared: PreparedImage) -> NDArray[np.uint8]:
@@ -138,69 +158,118 @@ def prepare_label(label: NDArray[Any], prepared: PreparedImage) -> NDArray[np.ui
 
 
 def prepare_store(
-    cases: Sequence[Case], recipe: GridRecipe, root: Path, *, dataset: str, workers: int | None, progress: bool = True
+    cases: Sequence[Case],
+    recipe: GridRecipe,
+    root: Path,
+    *,
+    dataset: str,
+    workers: int | None,
+    progress: bool = True,
+    rebuild: bool = False,
 ) -> Store:
     """Prepares every case that is not prepared yet.
 
-    A run that was killed goes on where it stopped; a case whose files have changed is made anew; several processes may
-    prepare one store at the same time.
+    A run that was killed goes on where it stopped; a case whose files have changed is made anew; several processes, on
+    several machines, may prepare one store at the same time.
 
     Args:
         cases: of the dataset.
         recipe: the grid.
         root: folder of all stores; this one is `<root>/<dataset>-<key>`.
         dataset: its name.
-        workers: number of processes, each with one case in memory; None: one per core, at most 8.
+        workers: number of processes, each with one case in memory; None: one per core, at most 8, as memory allows.
         progress: whether to show progress.
+        rebuild: replace a store that was made in another format.
 
     Returns:
         The store; it may hold cases beside these from other runs.
 
     Raises:
-        InputError: a case is broken, or a worker died.
+        InputError: a case is broken, a worker died, the disk is full, or the store is of another format.
     """
     path = root / f"{dataset}-{recipe.key()[:12]}"
-    store = create_store(path, {"dataset": dataset, "recipe": asdict(recipe)})
+    store = create_store(path, {"dataset": dataset, "recipe": asdict(recipe)}, rebuild=rebuild)
     missing = [case for case in cases if not is_current(path / case.id, _identity(case))]
-    prepare = partial(_prepare_case, recipe=recipe, store=path)
-    for _ in over_cases(prepare, missing, workers=workers, title=f"Preparing {dataset}", progress=progress):
-        pass  # every case is kept by the process that made it
+    need = partial(memory_need, recipe=recipe)
+    for wait in (False, True):  # first what no other process works on, then what is left of what others took
+        prepare = partial(_prepare_case, recipe=recipe, store=path, wait=wait)
+        taken = []
+        for case, outcome in over_cases(
+            prepare, missing, workers=workers, title=f"Preparing {dataset}", progress=progress, need=need
+        ):
+            if outcome == "taken":
+                taken.append(case)
+            elif isinstance(outcome, Cost):
+                log.info("%s: %.1f s, peak %.0f MiB", case.id, outcome.seconds, outcome.peak_mib)
+        missing = taken
     return store
 
 
-def _prepare_case(case: Case, *, recipe: GridRecipe, store: Path) -> None:
-    """Reads, prepares and keeps one case."""
-    sources = _identity(case)  # before reading: a file that changes meanwhile is noticed by the next run
+def memory_need(case: Case, recipe: GridRecipe) -> float:
+    """What preparing a case may take at most, MiB, by its header: the voxels read, resampled and compressed."""
+    grid = case.grid()
+    before, after = (float(np.prod(shape)) for shape in (grid.shape, recipe.shape_for(grid.shape, grid.spacing)))
+    return _BASE_MIB + (_BYTES_BEFORE * before + _BYTES_AFTER * max(before, after)) / 2**20
+
+
+def _prepare_case(
+    case: Case, *, recipe: GridRecipe, store: Path, wait: bool
+) -> Cost | Literal["done meanwhile", "taken"]:
+    """Reads, prepares and keeps one case, unless another process does so.
+
+    Args:
+        case: to prepare.
+        recipe: the grid.
+        store: the store's folder.
+        wait: for another process that works on the case, to take it up where that one dies.
+
+    Returns:
+        What the case took, or why it was left.
+    """
+    try:
+        with claim_case(store, case.id, wait=wait):
+            sources = _identity(case)  # before reading: a file that changes meanwhile is noticed by the next run
+            if is_current(store / case.id, sources):
+                return "done meanwhile"
+            reset_peak()
+            start = time.perf_counter()
+            write_case(
+                store,
+                case.id,
+                _record(case, recipe, sources),
+                lambda: Cost(round(time.perf_counter() - start, 2), round(peak_mib(), 1)),
+            )
+            return StoredCase(store / case.id).cost
+    except filelock.Timeout:
+        return "taken"
+
+
+def _record(case: Case, recipe: GridRecipe, sources: Mapping[str, Any]) -> CaseRecord:
+    """Reads and prepares what is kept of a case."""
     prepared = prepare_image(case.read_image(), recipe)
-    record = CaseRecord(
+    label = prepare_label(case.read_label().array, prepared) if case.label is not None else None
+    return CaseRecord(
         image=prepared.array,
-        label=prepare_label(case.read_label().array, prepared) if case.label is not None else None,
+        label=label,
         grid=prepared.grid,
         source=prepared.source,
         crop=prepared.crop,
         sources=sources,
         seed=int.from_bytes(hashlib.sha256(case.id.encode()).digest()[:8], "big"),
+        annotations=[prepare_label(drawn.array, prepared) for drawn in case.read_annotations()],
     )
-    write_case(store, case.id, record)
 
 
 def _identity(case: Case) -> dict[str, Any]:
     """Tells whether a case is still made of the same files, and by the same recipe where its image is painted."""
-    files = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in case.files}
+    paths = [*case.files, *(instance.path for instance in case.instances)]
+    files = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in paths}
     return {"files": files, "synthesize": synthesis.RECIPE if case.synthesize else False}
 
 
 def _whole(shape: Triple) -> Box:
     d, h, w = (slice(0, n) for n in shape)
     return d, h, w
-
-
-def _whole_hu(array: NDArray[Any]) -> NDArray[np.int16]:
-    """Rounds (half to even) and clips to int16, into an array of its own; slice by slice, to need no other one."""
-    whole = np.empty(array.shape, np.int16)
-    for k, layer in enumerate(array):
-        whole[k] = np.clip(np.rint(layer), _INT16.min, _INT16.max) if array.dtype != np.int16 else layer
-    return whole
 
 
 def _grid_of_box(source: Grid, crop: Box, shape: Triple) -> Grid:

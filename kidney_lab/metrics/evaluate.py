@@ -1,9 +1,7 @@
 """Scores files against files: pairs them by case, checks them, and scores them in parallel."""
 
-import multiprocessing
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +12,9 @@ from kidney_lab.data.nifti import read_grid, read_volume
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Volume, reorient
 from kidney_lab.labels import LABELS
+from kidney_lab.memory import cores
 from kidney_lab.metrics.kits import kits_scores
+from kidney_lab.processes import worker_pool
 
 Pair = tuple[Path, Path]
 Row = tuple[str, str, str, float]
@@ -162,9 +162,10 @@ def evaluate_pairs(pairs: Mapping[str, Pair], *, regions: Sequence[str], workers
     if workers == 1 or len(pairs) == 1:
         results = [score(item) for item in pairs.items()]
     else:
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        with worker_pool(workers or cores()) as pool:
             results = list(pool.map(score, pairs.items()))
     problems = [problem for _, found in results for problem in found]
     if problems:
         raise InputError.of("These pairs cannot be scored:", problems)
-    return pd.DataFrame([row for rows, _ in results for row in rows], columns=["case", "region", "metric", "value"])
+    table = pd.DataFrame([row for rows, _ in results for row in rows], columns=["case", "region", "metric", "value"])
+    return table.astype({"value": float})

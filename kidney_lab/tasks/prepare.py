@@ -1,24 +1,65 @@
 """`task=prepare`: check a dataset and bring its stores up to date, without training."""
 
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from kidney_lab.data.dataset import Dataset
+from kidney_lab.data.shards import take_shard
+from kidney_lab.data.store import Store
+from kidney_lab.files import write_text
+from kidney_lab.tasks.screen import log_to_screen
 
 
 def prepare(config: DictConfig) -> None:
-    """Prepares one store per grid of the model's stages; prints where they are."""
+    """Prepares one store per grid of the model's stages; prints where they are and what the cases took."""
     dataset: Dataset = instantiate(config.data, _convert_="all")
-    prepare_dataset(dataset, config)
-    for name, stage_config in config.model.stages.items():
-        recipe = instantiate(stage_config.grid, _convert_="all")
-        store = dataset.prepare(recipe, Path(config.prepare.root), config.prepare.workers)
-        print(f"{name}: {len(store.cases)} cases in {store.path}")
+    cases = take_shard(sorted(dataset.split.cases), config.shard)
+    with log_to_screen():
+        prepare_dataset(dataset, config, cases)
+        for name, stage_config in config.model.stages.items():
+            recipe = instantiate(stage_config.grid, _convert_="all")
+            store = dataset.prepare(
+                recipe,
+                Path(config.prepare.root),
+                config.prepare.workers,
+                cases=cases,
+                rebuild=config.prepare.rebuild,
+            )
+            print(f"{name}: {len(store.cases)} cases in {store.path}")
+            if cases:
+                print(describe_cost(store, cases))
+            write_costs(store)
 
 
-def prepare_dataset(dataset: Dataset, config: DictConfig) -> None:
-    """Finds the cases, writing them first where they are made up, and checks all that the split uses."""
-    Path(config.prepare.root).mkdir(parents=True, exist_ok=True)
-    dataset.check(Path(config.prepare.root) / f"{dataset.name}-checked.json", config.prepare.workers)
+def prepare_dataset(dataset: Dataset, config: DictConfig, cases: Sequence[str] | None = None) -> None:
+    """Finds the cases, writing them where they are made up, and checks those given, or all that the split uses."""
+    root = Path(config.prepare.root)
+    root.mkdir(parents=True, exist_ok=True)
+    dataset.check(root / f"{dataset.name}-checked.json", config.prepare.workers, cases=cases)
+
+
+def describe_cost(store: Store, cases: Sequence[str]) -> str:
+    """One line on what preparing these cases took: time and memory of the median and of the worst."""
+    costs = {case: store[case].cost for case in cases}
+    slowest = max(costs, key=lambda case: costs[case].seconds)
+    largest = max(costs, key=lambda case: costs[case].peak_mib)
+    seconds = statistics.median(cost.seconds for cost in costs.values())
+    mib = statistics.median(cost.peak_mib for cost in costs.values())
+    return (
+        f"  a case took {seconds:.1f} s (median; at most {costs[slowest].seconds:.1f} s, {slowest}) "
+        f"and {mib:.0f} MiB (median; at most {costs[largest].peak_mib:.0f} MiB, {largest})"
+    )
+
+
+def write_costs(store: Store) -> None:
+    """Writes `costs.csv` beside the cases: seconds and peak MiB of each, and the voxels along (D, H, W)."""
+    lines = ["case,seconds,peak_mib,slices,rows,columns"]
+    for case in store.cases:
+        stored = store[case]
+        shape = ",".join(map(str, stored.shape))
+        lines.append(f"{case},{stored.cost.seconds},{stored.cost.peak_mib},{shape}")
+    write_text(store.path / "costs.csv", "\n".join(lines) + "\n")

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -23,11 +22,12 @@ from omegaconf import DictConfig, OmegaConf
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
+from kidney_lab.memory import peak_mib
 
 PACKAGES = ("kidney-lab", "torch", "pytorch-lightning", "monai", "hydra-core", "numpy", "scipy")
 HOW = (".trainer.", ".logger", ".callbacks.", ".prepare.", ".task.", ".data.num_workers", ".data.max_time")
 """Keys that say how a training is run, not what it learns; a resumed training may change them."""
-_PATHS = ("root", "init", "resume", "hydra", "dirpath", "save_dir")
+_PATHS = ("root", "test_root", "source", "init", "resume", "hydra", "dirpath", "save_dir")
 
 log = logging.getLogger("kidney_lab")
 
@@ -110,7 +110,7 @@ class RunFolder:
                     status=status,
                     finished=_now(),
                     wall_time_s=round(before + time.monotonic() - started, 1),
-                    peak_memory_mib=_peak_memory_mib(),
+                    peak_memory_mib=round(peak_mib(), 1),
                 )
 
 
@@ -157,6 +157,17 @@ def _without_paths(node: Any) -> Any:
     return [_without_paths(item) for item in node] if isinstance(node, list) else node
 
 
+def _paths(config: DictConfig) -> list[tuple[str, str | None]]:
+    data = config.data
+    split = data.split if str(data.split).endswith(".json") else None
+    return [
+        ("data.root", data.root),
+        ("data.test_root", data.test_root),
+        ("data.split", split),
+        ("prepare.root", config.prepare.root),
+    ]
+
+
 def _provenance(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     choices = HydraConfig.get().runtime.choices
     commit, dirty = _commit()
@@ -164,11 +175,7 @@ def _provenance(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         "name": f"{choices['model']}-{choices['data']}",
         "overrides": [item for item in overrides if not item.startswith("resume=")],
         # Absolute, so that the run can be gone on with from any working directory.
-        "paths": {
-            key: str(Path(root).expanduser().resolve())
-            for key, root in (("data.root", config.data.root), ("prepare.root", config.prepare.root))
-            if root
-        },
+        "paths": {key: str(Path(path).expanduser().resolve()) for key, path in _paths(config) if path},
         "config_hash": config_hash(to_plain(config)),
         "seed": config.seed,
         "commit": commit,
@@ -188,11 +195,6 @@ def _commit() -> tuple[str | None, bool | None]:
     except (OSError, subprocess.CalledProcessError):
         return None, None
     return commit.stdout.strip(), bool(status.stdout.strip())
-
-
-def _peak_memory_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ from kidney_lab.data.check import check_cases
 from kidney_lab.data.kits import Case, find_cases
 from kidney_lab.data.nifti import write_volume
 from kidney_lab.errors import InputError
-from kidney_lab.geometry import Volume, grid_from_spacing, reorient
+from kidney_lab.geometry import Grid, Volume, grid_from_spacing, reorient
 
 SHAPE = (4, 6, 6)
 GRID = grid_from_spacing(SHAPE, (3.0, 0.8, 0.8))
@@ -155,3 +155,40 @@ def test_a_cache_that_cannot_be_read_is_made_anew(root, content):
 def test_a_case_without_any_file_is_named_by_its_id():
     with pytest.raises(InputError, match="case_00042: imaging"):
         check_cases([Case("case_00042", None, None)], labels=(1,), progress=False)
+
+
+def test_masks_of_single_annotators_are_checked_as_well(root):
+    good = np.zeros(SHAPE, np.uint8)
+    good[1] = 1
+    folder = root / "case_00001" / "instances"
+    write(folder / "kidney_instance-1_annotation-1.nii.gz", good)
+    write(folder / "kidney_instance-1_annotation-2.nii.gz", 2 * good)
+    moved = grid_from_spacing(SHAPE, (3.0, 0.8, 0.9))
+    write(folder / "tumor_instance-1_annotation-1.nii.gz", good, moved)
+
+    with pytest.raises(InputError) as caught:
+        check_cases(find_cases(root, annotation="sampled"), labels=(1, 2), progress=False)
+
+    head, *problems = str(caught.value).splitlines()
+    assert head.startswith("2 problems in 3 cases")
+    assert "annotation-2.nii.gz holds the label values 2" in problems[0]
+    assert "tumor_instance-1_annotation-1.nii.gz lie up to 0.5 mm apart" in problems[1]
+    check_cases(find_cases(root), labels=(1, 2), progress=False)  # those who do not learn from them do not need them
+
+
+def test_a_sheared_affine_is_named_but_passes(root, caplog):
+    affine = GRID.affine.copy()
+    affine[1, 0] = 3.0 * np.tan(np.radians(15))  # a gantry tilted by 15 degrees
+    for name in ("imaging.nii.gz", "segmentation.nii.gz"):
+        write(root / "case_00001" / name, np.zeros(SHAPE, np.uint8), Grid(SHAPE, affine))
+
+    check_cases(find_cases(root), labels=(1, 2), progress=False)
+
+    assert "1 cases have sheared affines" in caplog.text
+    assert "case_00001 (15.0 degrees)" in caplog.text
+
+
+def test_real_instances_pass(shared_data):
+    cases = [c for c in find_cases(shared_data / "kits23", annotation="sampled", synthesize_missing_images=True)]
+
+    check_cases(cases[:2], labels=(1, 2, 3), progress=False)

@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -170,9 +171,9 @@ def test_a_label_of_another_shape_is_refused():
 def test_keys_name_the_recipe():
     assert COARSE.key() == GridRecipe(spacing=[4, 2, 2]).key()
     recipes = [COARSE, GridRecipe(), GridRecipe(crop_to_body=False), GridRecipe((4, 2, 2), order=1)]
-    recipes.append(GridRecipe((4, 2, 2), antialias=True))
-    assert len({recipe.key() for recipe in recipes}) == 5
-    assert COARSE.key() == "2bcf98a24895ea95b6a94484fe5629b1a52aab4adc0ad5043ceeb5cef6019508"
+    recipes += [GridRecipe((4, 2, 2), antialias=True), GridRecipe((4, 2, 2), order_z=0)]
+    assert len({recipe.key() for recipe in recipes}) == 6
+    assert COARSE.key() == "ed957e0db69f78fae012589141e961bd07e37f70268f41b3854569398de977e5"
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.0, 1.0, 1.0), (1.0, float("nan"), 1.0), (-1.0, 1.0, 1.0)])
@@ -182,7 +183,7 @@ def test_impossible_recipes_are_refused(spacing):
 
 
 def test_impossible_orders_are_refused():
-    with pytest.raises(InputError, match="order of resampling is 2"):
+    with pytest.raises(InputError, match="order is 2, but may be 0"):
         GridRecipe(order=2)
 
 
@@ -209,6 +210,63 @@ def test_cases_without_a_reference_are_prepared(tmp_path):
     assert store["case_00000"].label is None
 
 
+def test_thick_slices_are_resampled_across_by_an_order_of_their_own():
+    rng = np.random.default_rng(0)
+    hu = rng.integers(-200, 300, (9, 12, 12)).astype(np.int16)
+    thick, thin = (Volume(hu, grid_from_spacing(hu.shape, (mm, 1.0, 1.0))) for mm in (5.0, 3.0))
+    recipe = GridRecipe((1.0, 0.8, 0.8), crop_to_body=False, order_z=0)
+
+    prepared = prepare.prepare_image(thick, recipe).array
+
+    in_plane = np.stack(
+        [ndimage.zoom(layer, 15 / 12, order=3, grid_mode=True, mode="nearest") for layer in hu.astype(float)]
+    )
+    np.testing.assert_allclose(prepared, np.repeat(in_plane, 5, axis=0), atol=0.51)  # each slice five times
+    cubic = GridRecipe((1.0, 0.8, 0.8), crop_to_body=False)
+    np.testing.assert_array_equal(prepare.prepare_image(thin, recipe).array, prepare.prepare_image(thin, cubic).array)
+    assert not np.array_equal(prepared, prepare.prepare_image(thick, cubic).array)
+
+
+def test_every_case_tells_what_it_took(tmp_path, caplog):
+    cases = find_cases(write_cases(tmp_path / "data", 2))
+
+    with caplog.at_level(logging.INFO):
+        store = prepare_store(cases, COARSE, tmp_path / "store", dataset="test", workers=1)
+
+    for name in store.cases:
+        assert store[name].cost.seconds >= 0
+        assert store[name].cost.peak_mib > 10
+        assert f"{name}: {store[name].cost.seconds:.1f} s, peak {store[name].cost.peak_mib:.0f} MiB" in caplog.text
+
+
+def test_what_a_case_needs_is_estimated_from_its_header(tmp_path):
+    (case,) = find_cases(write_cases(tmp_path / "data", 1))
+
+    native, finer = (prepare.memory_need(case, recipe) for recipe in (GridRecipe(), GridRecipe((0.1, 0.1, 0.1))))
+
+    assert native < finer
+
+
+def test_annotators_label_maps_are_prepared_beside_the_reference(tmp_path):
+    root = write_cases(tmp_path / "data", 1)
+    image = read_volume(root / "case_00000" / "imaging.nii.gz")
+    label = read_volume(root / "case_00000" / "segmentation.nii.gz")
+    for annotator in (1, 2):
+        mask = (label.array > 0).astype(np.uint8)
+        mask[: 8 * (annotator - 1)] = 0
+        file = root / "case_00000" / "instances" / f"kidney_instance-1_annotation-{annotator}.nii.gz"
+        write_volume(file, Volume(mask, label.grid))
+    cases = find_cases(root, annotation="sampled")
+
+    store = prepare_store(cases, COARSE, tmp_path / "store", dataset="test-annotators", workers=1)
+
+    first, second = (annotation[...] for annotation in store["case_00000"].annotations)
+    np.testing.assert_array_equal(first > 0, store["case_00000"].label[...] > 0)
+    assert second.shape == first.shape
+    assert 0 < second.sum() < (first > 0).sum()
+    assert image.grid.shape == label.grid.shape
+
+
 def test_only_a_case_whose_files_changed_is_made_anew(tmp_path, monkeypatch):
     root = write_cases(tmp_path / "data")
     prepare_store(find_cases(root), COARSE, tmp_path / "store", dataset="test", workers=1)
@@ -228,17 +286,19 @@ def test_only_a_case_whose_files_changed_is_made_anew(tmp_path, monkeypatch):
 SLOW = """
 import sys, time
 from pathlib import Path
-from kidney_lab.data import store
+from kidney_lab.data import store_writer
 from kidney_lab.data.kits import find_cases
 from kidney_lab.data.prepare import GridRecipe, prepare_store
 
-sample = store.sample_foreground
+find = store_writer.find_foreground
 
-def slowly(label, seed):  # called when the arrays are written and the case is not yet published
+def slowly(image, label, seed):  # called when the arrays are written and the case is not yet published
     time.sleep(float(sys.argv[3]))
-    return sample(label, seed)
+    with (Path(sys.argv[2]) / "written").open("a") as file:
+        file.write("one\\n")
+    return find(image, label, seed)
 
-store.sample_foreground = slowly
+store_writer.find_foreground = slowly
 prepare_store(find_cases(Path(sys.argv[1])), GridRecipe((4.0, 2.0, 2.0)), Path(sys.argv[2]), dataset="test", workers=1)
 """
 
@@ -281,7 +341,8 @@ def test_two_processes_may_prepare_one_store_at_once(tmp_path):
     expected = prepare_store(find_cases(data), COARSE, tmp_path / "whole", dataset="test", workers=1)
     both = Store(tmp_path / "both" / expected.path.name)
     assert_same(both, expected)
-    assert sorted(entry.name for entry in both.path.iterdir()) == [*expected.cases, "store.json"]
+    assert sorted(entry.name for entry in both.path.iterdir()) == [".claims", *expected.cases, "store.json"]
+    assert (tmp_path / "both" / "written").read_text().count("one") == len(expected.cases), "no case was made twice"
 
 
 def test_a_real_scan_keeps_its_kidneys(shared_data):

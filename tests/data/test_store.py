@@ -1,13 +1,12 @@
 import json
 import multiprocessing
-import os
 import pickle
-import time
 
 import numpy as np
 import pytest
 
-from kidney_lab.data.store import CaseRecord, Store, create_store, is_current, sample_foreground, write_case
+from kidney_lab.data.store import Cost, Store
+from kidney_lab.data.store_writer import CaseRecord, create_store, write_case
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import grid_from_spacing
 
@@ -30,12 +29,16 @@ def record(*, version=0, shape=SHAPE, label=True, seed=0) -> CaseRecord:
     )
 
 
+def cost() -> Cost:
+    return Cost(seconds=1.5, peak_mib=200.0)
+
+
 @pytest.fixture
 def store(tmp_path):
     path = tmp_path / "store"
     create_store(path, {"dataset": "test"})
-    write_case(path, "case_00000", record())
-    write_case(path, "case_00001", record(label=False))
+    write_case(path, "case_00000", record(), cost)
+    write_case(path, "case_00001", record(label=False), cost)
     return Store(path)
 
 
@@ -81,6 +84,7 @@ def test_volumes_of_any_shape_are_kept(tmp_path, shape):
         tmp_path,
         "case_00000",
         CaseRecord(image, label, grid_from_spacing(shape, (1, 1, 1)), whole.source, whole.crop, whole.sources, 0),
+        cost,
     )
 
     case = Store(tmp_path)["case_00000"]
@@ -109,19 +113,20 @@ def test_foreground_coordinates_hit_their_label(store):
     assert case.foreground(3).shape == (0, 3)
 
 
-def test_foreground_is_sampled_uniformly_and_the_same_for_the_same_seed():
-    label = np.zeros((40, 50, 50), np.uint8)
-    label[:, :25] = 1  # 50,000 voxels
+def test_a_case_knows_where_its_labels_are(store):
+    case, written = store["case_00000"], record()
 
-    samples = sample_foreground(label, seed=3)[1]
+    np.testing.assert_array_equal(case.slices(1), np.arange(2, 15))
+    np.testing.assert_array_equal(case.slices(2), [4])
+    assert case.slices(3).size == 0
+    assert case.foreground_box == (slice(2, 15), slice(5, 50), slice(5, 50))
+    assert store["case_00001"].foreground_box is None
+    values, counts = case.histogram
+    np.testing.assert_array_equal(np.repeat(values, counts), np.sort(written.image[written.label > 0]))
 
-    np.testing.assert_array_equal(samples, sample_foreground(label, seed=3)[1])
-    assert not np.array_equal(samples, sample_foreground(label, seed=4)[1])
-    np.testing.assert_allclose(samples.mean(axis=0), [19.5, 12, 24.5], atol=0.5)
 
-
-def test_an_empty_reference_has_no_foreground():
-    assert sample_foreground(np.zeros((3, 3, 3), np.uint8), seed=0) == {}
+def test_a_case_tells_what_it_took(store):
+    assert store["case_00000"].cost == Cost(seconds=1.5, peak_mib=200.0)
 
 
 def test_a_pickled_store_reads_on(store):
@@ -151,38 +156,6 @@ def test_a_forked_process_reads_what_its_parent_has_open(store):
     assert process.exitcode == 0
 
 
-def test_writing_the_same_case_again_keeps_the_first(store):
-    before = (store.path / "case_00000" / "image.b2nd").stat().st_mtime_ns
-
-    write_case(store.path, "case_00000", record(seed=1))
-
-    assert (store.path / "case_00000" / "image.b2nd").stat().st_mtime_ns == before
-
-
-def test_a_case_made_from_other_files_is_replaced(store):
-    write_case(store.path, "case_00000", record(version=1, seed=1))
-
-    assert is_current(store.path / "case_00000", record(version=1).sources)
-    assert not is_current(store.path / "case_00000", record(version=0).sources)
-    np.testing.assert_array_equal(Store(store.path)["case_00000"].image[...], record(seed=1).image)
-    assert sorted(entry.name for entry in store.path.iterdir()) == ["case_00000", "case_00001", "store.json"]
-
-
-def test_unfinished_folders_do_not_count_and_go_after_a_day(store):
-    fresh, old = store.path / ".1.case_00002", store.path / ".2.case_00003"
-    for folder in (fresh, old):
-        folder.mkdir()
-        (folder / "case.json").write_text("{}")
-    two_days_ago = time.time() - 2 * 24 * 3600
-    os.utime(old, (two_days_ago, two_days_ago))
-
-    create_store(store.path, {"dataset": "test"})
-
-    assert store.cases == ["case_00000", "case_00001"]
-    assert fresh.exists()
-    assert not old.exists()
-
-
 def test_an_unknown_case_is_named(store):
     with pytest.raises(InputError, match=r"case_00099 is not among the cases"):
         store["case_00099"]
@@ -196,5 +169,5 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path):
 def test_another_format_says_how_to_rebuild(store):
     (store.path / "store.json").write_text(json.dumps({"format": 99}))
 
-    with pytest.raises(InputError, match=r"format 99.*reads format 1; remove that folder and run task=prepare again"):
+    with pytest.raises(InputError, match=r"format 99.*reads format 2; prepare\.rebuild=true makes it anew"):
         Store(store.path)

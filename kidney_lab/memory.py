@@ -1,0 +1,48 @@
+"""Peak memory of this process, and what is left of the machine's."""
+
+import os
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_RESET_PEAK = "5"  # see proc(5), /proc/pid/clear_refs
+
+
+def reset_peak() -> None:
+    """Makes `peak_mib` count from now on, where the system can (Linux); else it counts from the process's start."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+
+
+def peak_mib() -> float:
+    """Largest resident memory of this process since `reset_peak`, MiB."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        kib = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
+        return int(kib) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+def available_mib() -> float | None:
+    """Memory that new processes can take without swapping, MiB; None where the system does not say."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
+        return min(int(kib) / 1024, _cgroup_mib() or float("inf"))
+    return None
+
+
+def _cgroup_mib() -> float | None:
+    """What is left under the limit of the container that this process runs in, MiB; None without a limit."""
+    folder = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):
+        limit = int((folder / "memory.max").read_text())  # "max" without a limit
+        return (limit - int((folder / "memory.current").read_text())) / 2**20
+    return None
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
