@@ -2,21 +2,39 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from kidney_lab.errors import InputError
 
+Scored = Literal["test", "validation"]
+"""The part of a split whose scores a run reports."""
+
 
 @dataclass(frozen=True)
 class Split:
-    """Case ids of the three parts, each sorted; no case is in two."""
+    """Case ids of the three parts, each sorted; no case is in two.
+
+    Args:
+        train: cases that weights are learned from.
+        val: cases by which weights are chosen.
+        test: cases that are read once, at the end; may be empty.
+        name: of the split file, or "seeded" for one that was drawn from the cases at hand.
+        fold: of a split that has folds.
+        exclude: names of the lists of bad cases that were left out.
+        excluded: the cases that these lists took away, sorted.
+    """
 
     train: tuple[str, ...]
     val: tuple[str, ...]
     test: tuple[str, ...]
+    name: str = "seeded"
+    fold: int | None = None
+    exclude: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -25,8 +43,47 @@ class Split:
 
     @property
     def hash(self) -> str:
-        """Short name of this very split; two results are comparable only where it is the same."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:12]
+        """Short name of these very parts; two results are comparable only where it is the same."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+    @property
+    def scored(self) -> Scored:
+        """The part that is scored at the end: the validation cases of a split without test cases."""
+        return "test" if self.test else "validation"
+
+    @property
+    def scored_cases(self) -> tuple[str, ...]:
+        """The cases of the part that is scored at the end."""
+        return self.test or self.val
+
+    def without(self, cases: Collection[str], *, exclude: tuple[str, ...]) -> "Split":
+        """Leaves cases out of every part.
+
+        Args:
+            cases: ids; those that no part holds change nothing.
+            exclude: names of the lists that they stand in.
+
+        Returns:
+            The split that remains, which says what was left out.
+
+        Raises:
+            InputError: no case remains to train on, or none to validate on.
+        """
+        train, val, test = (tuple(case for case in part if case not in cases) for part in self.parts)
+        if not train or not val:
+            raise InputError(
+                f"data.exclude={list(exclude)} leaves {len(train)} training and {len(val)} validation cases of the "
+                f"split {self.name}, which needs at least one each: exclude fewer, or choose another data.split."
+            )
+        gone = tuple(sorted({*self.excluded, *(case for case in self.cases if case in cases)}))
+        lists = tuple(dict.fromkeys((*self.exclude, *exclude)))
+        return replace(self, train=train, val=val, test=test, exclude=lists, excluded=gone)
+
+    @property
+    def parts(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Training, validation and test cases."""
+        return self.train, self.val, self.test
 
 
 def seeded_split(
@@ -58,5 +115,5 @@ def seeded_split(
         )
     order = np.random.default_rng(seed).permutation(n)
     names = np.array(sorted(cases))[order[: n_train + n_val + n_test]].tolist()
-    parts = names[:n_train], names[n_train : n_train + n_val], names[n_train + n_val :]
-    return Split(*(tuple(sorted(part)) for part in parts))
+    train, val, test = names[:n_train], names[n_train : n_train + n_val], names[n_train + n_val :]
+    return Split(train=tuple(sorted(train)), val=tuple(sorted(val)), test=tuple(sorted(test)))

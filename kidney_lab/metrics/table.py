@@ -2,13 +2,15 @@
 
 `metrics.csv` is tidy (UTF-8, header `case,region,metric,value`, decimal point, every float written so that it reads
 back to the same bits); an empty value is undefined, never a made-up number. `summary.json` beside it holds
-`{region: {metric: {mean, std, median, n, n_undefined}}}`.
+`{region: {metric: {mean, std, median, n, n_undefined}}}`. Beside the regions it may hold one more key, `scored`, which
+readers of the regions skip: it is "validation" where a split has no test cases, so that those by which the weights were
+chosen are scored instead, and scores are too good.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -59,12 +61,13 @@ def summarize(frame: pd.DataFrame) -> Summary:
     return summary
 
 
-def write_metrics(frame: pd.DataFrame, folder: Path) -> None:
+def write_metrics(frame: pd.DataFrame, folder: Path, *, scored: Literal["test", "validation"] = "test") -> None:
     """Writes `metrics.csv` and `summary.json` into a folder; each appears whole or not at all.
 
     Args:
         frame: tidy table with `case,region,metric,value`; finite values, or NaN for undefined.
         folder: created if missing.
+        scored: the part of a split that the cases are; `summary.json` says so where it is not the test.
 
     Raises:
         ValueError: if a value is infinite: neither JSON nor a mean can hold it, so a metric must leave it undefined.
@@ -73,7 +76,8 @@ def write_metrics(frame: pd.DataFrame, folder: Path) -> None:
         raise ValueError("a value is infinite; an undefined metric must be NaN")
     table = frame.to_csv(columns=list(COLUMNS), index=False, lineterminator="\n")
     write_text(folder / "metrics.csv", table)
-    write_text(folder / "summary.json", json.dumps(summarize(frame), indent=2) + "\n")
+    summary = summarize(frame) if scored == "test" else {"scored": scored, **summarize(frame)}
+    write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
 
 
 def read_metrics(path: Path) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The report of some runs: one HTML file that needs nothing else, and its tables in Markdown."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,6 +18,7 @@ from kidney_lab.reporting.formatting import decimal, words
 from kidney_lab.reporting.overview import COST_HEADER, TableRow, badges, command, cost_rows, facts, warnings
 from kidney_lab.reporting.panels import choose_panels
 from kidney_lab.reporting.plots import score_plot
+from kidney_lab.reporting.provenance import comparison_warnings, scored_part
 from kidney_lab.reporting.results import results_json
 from kidney_lab.reporting.runs import Run, read_runs
 from kidney_lab.reporting.scores import ScoreRow, score_rows
@@ -24,6 +26,8 @@ from kidney_lab.reporting.svg import color_class
 from kidney_lab.reporting.tables import HEADER, cases_markdown, score_cells, scores_markdown
 
 Context = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ def write_report(runs: Sequence[Path], output: Path) -> Report:
         InputError: if none of the paths is a run folder.
     """
     found, skipped = read_runs(runs)
+    for sentence in comparison_warnings(found):
+        log.warning("%s", sentence)
     rows = score_rows({run.name: run.metrics for run in found})
     report = Report(
         html=output / "report.html",
@@ -88,22 +94,14 @@ def render(runs: Sequence[Run], rows: Sequence[ScoreRow], skipped: Sequence[str]
     Returns:
         A page without any reference to something outside itself.
     """
-    environment = Environment(
-        loader=PackageLoader("kidney_lab.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("report.html.j2")
-    return template.render(
-        style=_own("report.css"),
-        script=_own("report.js"),
+    return page(
+        "report.html.j2",
         color_class=color_class,
         many=len(runs) > 1,
         title=runs[0].name if len(runs) == 1 else f"Comparison of {len(runs)} runs",
         badges=badges(runs),
         warnings=warnings(runs),
+        part=scored_part(runs),
         runs=[_run_context(run) for run in runs],
         run_legend=[(index, run.name) for index, run in enumerate(runs)],
         header=HEADER,
@@ -117,6 +115,26 @@ def render(runs: Sequence[Run], rows: Sequence[ScoreRow], skipped: Sequence[str]
         costs=[row for index, run in enumerate(runs) for row in cost_rows(run, index)],
         skipped=skipped,
     )
+
+
+def page(template: str, **context: Any) -> str:
+    """Fills one of this package's templates, which all share the style sheet and the script.
+
+    Args:
+        template: file name.
+        context: what it names; a name that is missing is an error.
+
+    Returns:
+        HTML; texts are escaped unless they are `Markup`.
+    """
+    environment = Environment(
+        loader=PackageLoader("kidney_lab.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(style=_own("report.css"), script=_own("report.js"), **context)
 
 
 def _own(name: str) -> Markup:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kidney_lab.reporting.formatting import MISSING, count, decimal, duration, instant, mebibytes, text
+from kidney_lab.reporting.provenance import comparison_warnings, excluded_words, split_words, validation_warning
 from kidney_lab.reporting.runs import Run
 
 COST_HEADER: Final = ("Stage", "Parameters", "Input", "FLOPs", "Epochs", "Steps", "Kept epoch", "Time", "Peak memory")
@@ -30,8 +31,9 @@ class TableRow:
 
 
 def badges(runs: Sequence[Run]) -> list[Badge]:
-    """What must be seen first: made-up data, runs that did not end well, code that no commit holds."""
+    """What must be seen first: made-up data, no test, runs that did not end well, code that no commit holds."""
     found = [Badge("Phantom data", "loud")] if any(run.synthesized for run in runs) else []
+    found += [Badge("validation scores", "warn")] if any(run.scored == "validation" for run in runs) else []
     statuses = list(dict.fromkeys(str(run.record.get("status", "unknown")) for run in runs))
     found += [Badge(status, {"finished": "good", "failed": "bad"}.get(status, "warn")) for status in statuses]
     if any(run.record.get("dirty") for run in runs):
@@ -48,9 +50,7 @@ def warnings(runs: Sequence[Run]) -> list[str]:
             f"The images of {', '.join(made_up)} are synthesized: these scores say nothing about patients and must not "
             "be compared with those on real scans."
         )
-    if len({(run.data.get("name"), run.data.get("split_hash")) for run in runs if run.data}) > 1:
-        found.append("These runs were not all tested on the same cases, so that their scores cannot be compared.")
-    return found
+    return [*found, *validation_warning(runs), *comparison_warnings(runs)]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -62,6 +62,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Model and data", text(record.get("name"))),
         ("Data", text(data.get("name")) + (" (synthesized)" if run.synthesized else "")),
         ("Cases: train, validation, test", ", ".join(map(str, sizes))),
+        ("Split", split_words(data)),
+        ("Excluded", excluded_words(data)),
         ("Status", text(record.get("status"))),
         ("Seed", text(record.get("seed"))),
         ("Commit", commit),

@@ -24,10 +24,10 @@ class Run:
 
     Args:
         path: of the folder.
-        name: short, and unlike that of every other run of the same report.
+        name: short, and unlike that of every other run of the same report; says if validation cases were scored.
         record: what `run.json` holds.
         config: the composed configuration, YAML.
-        metrics: `case,region,metric,value` of the test split, empty before the test phase.
+        metrics: `case,region,metric,value` of the cases that were scored, empty before the test phase.
         epochs: `stage,epoch,step` and a column per logged metric, empty before the first epoch.
     """
 
@@ -48,6 +48,11 @@ class Run:
         """Whether the images are made up, so that scores say nothing about patients."""
         return bool(self.data.get("synthesized"))
 
+    @property
+    def scored(self) -> str:
+        """The part of the split that was scored: "test", or "validation" where it has no test cases."""
+        return str(self.data.get("scored", "test"))
+
 
 def read_run(path: Path) -> Run:
     """Reads a run folder, finished or not.
@@ -67,9 +72,10 @@ def read_run(path: Path) -> Run:
     try:
         record = json.loads((path / "run.json").read_text(encoding="utf-8"))
         epochs = path / "epochs.csv"
+        validation = (record.get("data") or {}).get("scored") == "validation"
         return Run(
             path=path,
-            name=str(record.get("name") or path.name),
+            name=str(record.get("name") or path.name) + (" (validation)" if validation else ""),
             record=record,
             config=(path / "config.yaml").read_text(encoding="utf-8"),
             metrics=read_metrics(path) if (path / "metrics.csv").is_file() else _no_metrics(),

@@ -8,6 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from kidney_lab.reporting.formatting import decimal, mean_with_interval, words
+from kidney_lab.reporting.provenance import (
+    comparison_warnings,
+    excluded_words,
+    scored_part,
+    split_words,
+    validation_warning,
+)
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import ScoreRow, cases_worst_first, score_rows
 
@@ -15,14 +22,15 @@ MIN_WIDTHS = (15, 20, 6, 20, 5, 9)
 HEADER = ("Region", "Dice, mean [95% CI]", "Dice, median", "Surface Dice, mean [95% CI]", "Cases", "Undefined")
 
 
-def print_scores(frame: pd.DataFrame, *, console: Console | None = None) -> None:
+def print_scores(frame: pd.DataFrame, *, title: str | None = None, console: Console | None = None) -> None:
     """Prints the scores of a set of cases, a row per region.
 
     Args:
         frame: tidy table `case,region,metric,value`.
+        title: above the table: what was scored.
         console: to print to; standard output unless given.
     """
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     for index, title in enumerate(HEADER):
         # Headings may wrap in a narrow terminal, numbers and their intervals not.
         table.add_column(title, justify="left" if index == 0 else "right", no_wrap=False, min_width=MIN_WIDTHS[index])
@@ -46,8 +54,9 @@ def score_cells(row: ScoreRow) -> list[str]:
 
 def scores_markdown(rows: Sequence[ScoreRow], runs: Sequence[Run]) -> str:
     """Writes the table of scores, a row per region and run, under a line on each run."""
-    lines = ["# Scores of the test split", ""]
+    lines = [f"# Scores of the {scored_part(runs)} cases", ""]
     lines += [f"- **{run.name}**: {_provenance(run)}" for run in runs]
+    lines += [line for sentence in (*validation_warning(runs), *comparison_warnings(runs)) for line in ("", sentence)]
     lines += ["", "Means over cases with 95 % bootstrap intervals; undefined values are left out.", ""]
     cells = [[row.run, *score_cells(row)] for row in rows]
     return "\n".join([*lines, *_markdown(["Run", *HEADER], cells, n_text=2), ""])
@@ -60,7 +69,7 @@ def cases_markdown(runs: Sequence[Run]) -> str:
         wide = cases_worst_first(run.metrics)
         lines += [f"## {run.name}", "", *([_PHANTOM, ""] if run.synthesized else [])]
         if wide.empty:
-            lines += ["No test scores.", ""]
+            lines += [f"No {run.scored} scores.", ""]
             continue
         header = ["Case", *(f"{words(column[0])}, {words(column[1])}" for column in wide.columns)]
         cells = [[str(case), *map(decimal, values)] for case, values in zip(wide.index, wide.to_numpy(), strict=True)]
@@ -78,6 +87,8 @@ def _provenance(run: Run) -> str:
     )
     facts = [
         f"data {run.data.get('name', 'unknown')}",
+        f"split {split_words(run.data)}",
+        f"excluded: {excluded_words(run.data)}",
         f"seed {record.get('seed', 'unknown')}",
         f"commit {commit}",
         f"on {record.get('device', 'unknown hardware')}",

@@ -34,5 +34,11 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
         "n_train": len(split.train),
         "n_val": len(split.val),
         "n_test": len(split.test),
+        "split": split.name,
+        "fold": split.fold,
         "split_hash": split.hash,
+        "scored": split.scored,
+        "exclude": list(split.exclude),
+        "excluded": list(split.excluded),
+        "annotation": dataset.annotation,
     }

@@ -1,4 +1,4 @@
-"""`task=train`: train every stage, segment the test split, score it, and report."""
+"""`task=train`: train every stage, segment the test cases, score them, and report."""
 
 import json
 import logging
@@ -20,11 +20,12 @@ from kidney_lab.inference.precision import choose_precision
 from kidney_lab.methods.fit import fit_stage
 from kidney_lab.metrics.table import read_metrics
 from kidney_lab.reporting.html import write_report
+from kidney_lab.reporting.provenance import excluded_words, split_words
 from kidney_lab.reporting.tables import print_scores
 from kidney_lab.tasks.describe import describe_data, describe_device, device_of
 from kidney_lab.tasks.prepare import prepare_dataset
 from kidney_lab.tasks.run_folder import RunFolder, is_first_process
-from kidney_lab.tasks.testing import score_test_split, segment_test_split
+from kidney_lab.tasks.testing import segment_scored_cases, write_scores
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +52,13 @@ def train(config: DictConfig) -> None:
                 str(name), config=config, dataset=dataset, store=store, folder=run.path, precision=precision
             )
             run.update()
-        segment_test_split(run.path, dataset, device.type)
-        if is_first_process() and dataset.split.test:
-            score_test_split(run.path, dataset, config.prepare.workers)
+        segment_scored_cases(run.path, dataset, device.type)
+        if is_first_process():
+            write_scores(run.path, dataset, config.prepare.workers)
     if is_first_process():
         report = write_report([run.path], run.path / "report")
-        if dataset.split.test:
-            print_scores(read_metrics(run.path / "metrics.csv"))
-        else:
-            print("no scores: the split has no test cases")
+        title = f"{dataset.name} ({dataset.split.scored}), {words_on_cases(run)}"
+        print_scores(read_metrics(run.path / "metrics.csv"), title=title)
         print(f"report  {report.html}\nrun     {run.path}")
 
 
@@ -121,5 +120,10 @@ def announce(run: RunFolder, dataset: Dataset) -> None:
         log.warning("The images of %s are SYNTHESIZED: its scores say nothing about patients.", dataset.name)
     print(
         f"{run.record['name']}: {len(split.train)} training, {len(split.val)} validation and {len(split.test)} test "
-        f"cases; {run.record['device']}, {run.record['precision']}; run folder {run.path}"
+        f"cases; {words_on_cases(run)}; {run.record['device']}, {run.record['precision']}; run folder {run.path}"
     )
+
+
+def words_on_cases(run: RunFolder) -> str:
+    """Names the run's split, and what was left out of it."""
+    return f"split {split_words(run.record['data'])}, excluded: {excluded_words(run.record['data'])}"

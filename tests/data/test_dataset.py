@@ -103,3 +103,121 @@ def test_two_folders_of_one_dataset_have_two_stores_and_one_folder_has_one(tmp_p
 
     assert paths[0] == paths[1] != paths[2]
     assert paths[0].name.startswith("trial-")
+
+
+def write_official(tmp_path: Path, *, name: str = "aggregated_MAJ_seg.nii.gz") -> Dataset:
+    """KiTS19 in small: cases 0 to 3 in one folder, cases 4 and 5 (with cysts) in the folder of a later edition."""
+    write_cases(tmp_path / "kits19", n=4)
+    write_cases(tmp_path / "later", n=6, label=3)
+    for folder in (tmp_path / "later").iterdir():
+        (folder / "segmentation.nii.gz").rename(folder / name)
+    (tmp_path / "official.json").write_text('{"train": [0, 1, 2], "val": [3], "test": [4, 5]}')
+    return dataset(tmp_path / "kits19", split_by=str(tmp_path / "official.json"), test_root=str(tmp_path / "later"))
+
+
+@pytest.mark.parametrize("name", ["aggregated_MAJ_seg.nii.gz", "segmentation.nii.gz"])
+def test_test_cases_come_from_their_own_folder_with_the_masks_of_either_edition(tmp_path, name):
+    data = write_official(tmp_path, name=name)
+
+    assert data.split.test == ("case_00004", "case_00005")
+    assert data.cases["case_00005"].label == tmp_path / "later" / "case_00005" / name
+    assert data.cases["case_00000"].label == tmp_path / "kits19" / "case_00000" / "segmentation.nii.gz"
+    assert len(data.cases) == 6
+
+
+def test_cysts_are_allowed_in_test_cases_of_a_later_edition_alone(tmp_path):
+    data = write_official(tmp_path)
+    data.check(tmp_path / "a", workers=1)
+
+    write_cases(tmp_path / "kits19", n=1, label=3)
+    (tmp_path / "later" / "case_00004" / "imaging.nii.gz").write_bytes(b"broken")
+    with pytest.raises(InputError) as refused:
+        data.check(tmp_path / "b", workers=1)
+    assert "case_00000" in str(refused.value)
+    assert "case_00004" in str(refused.value)
+    assert "case_00005" not in str(refused.value)
+
+
+def test_a_folder_of_test_cases_that_holds_none_is_named(tmp_path):
+    write_cases(tmp_path)
+    with pytest.raises(InputError, match=r"data\.test_root=.*nowhere holds no folders case_XXXXX"):
+        dataset(tmp_path, test_root=str(tmp_path / "nowhere")).cases  # noqa: B018
+
+
+def test_chosen_cases_alone_take_part(tmp_path):
+    write_cases(tmp_path, n=8)
+
+    data = dataset(tmp_path, only="1-4,7")
+    assert list(data.cases) == [f"case_{k:05d}" for k in (1, 2, 3, 4, 7)]
+    assert sorted(data.split.cases) == list(data.cases)
+    with pytest.raises(InputError, match=r"data\.cases=6-9 names 2 cases .* does not hold: case_00008, case_00009;"):
+        dataset(tmp_path, only="6-9").cases  # noqa: B018
+
+
+def test_cases_without_a_reference_are_left_out_and_named(tmp_path, caplog):
+    write_cases(tmp_path, n=6)
+    (tmp_path / "case_00002" / "segmentation.nii.gz").unlink()
+
+    assert "case_00002" not in dataset(tmp_path).split.cases
+    assert f"1 cases in {tmp_path} have no segmentation.nii.gz and are left out: case_00002" in caplog.text
+
+
+def test_hidden_files_and_supplements_are_no_cases(tmp_path):
+    write_cases(tmp_path)
+    (tmp_path / ".suppl.case_00007").mkdir()
+    (tmp_path / "case_00000" / ".suppl.imaging.nii.gz").write_bytes(b"not a volume")
+    (tmp_path / "case_00000" / "instances").mkdir()
+    (tmp_path / "case_00000" / "instances" / ".suppl.kidney_instance-1_annotation-1.nii.gz").write_bytes(b"no volume")
+
+    data = dataset(tmp_path, annotation="first", annotations=["majority", "first"])
+    assert list(data.cases) == [f"case_{k:05d}" for k in range(5)]
+    assert data.cases["case_00000"].instances == ()
+    data.check(tmp_path / "cache", workers=1)
+
+
+def test_annotations_of_single_annotators_are_prepared_into_a_store_of_their_own(tmp_path):
+    write_cases(tmp_path / "data", n=3)
+    offered = {"annotations": ["majority", "first", "sampled"]}
+
+    names = [
+        dataset(tmp_path / "data", annotation=choice, **offered).prepare(RECIPE, tmp_path / "stores", 1).path.name
+        for choice in ("majority", "first", "sampled")
+    ]
+    assert names[1] == names[2] != names[0]
+    assert names[1].startswith("trial-annotators-")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"annotation": "mean"}, r"data\.annotation=mean is unknown: choose one of majority, first, sampled"),
+        (
+            {"annotation": "first"},
+            r"data\.annotation=first needs the masks of single annotators, which data=trial does",
+        ),
+        ({"order_z": 2}, r"data\.order_z=2 is no order of a spline: choose 3, 1 or 0"),
+        ({"exclude": "bad"}, r"data\.exclude=bad is unknown"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_once(tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        dataset(tmp_path / "nowhere", **settings)
+
+
+def test_the_configuration_speaks_of_cases_and_split(tmp_path):
+    write_cases(tmp_path, n=6)
+    (tmp_path / "mine.json").write_text('{"train": [0, 1], "val": [2]}')
+    settings = {"labels": ["kidney"], "regions": ["tumor"], "label_files": ["segmentation.nii.gz"]}
+    split = str(tmp_path / "mine.json")
+    data = Dataset.from_config(name="trial", root=str(tmp_path), cases="0-3", split=split, **settings)
+
+    assert len(data.cases) == 4
+    assert data.split.train == ("case_00000", "case_00001")
+    assert data.split.scored_cases == ("case_00002",)
+
+
+def test_the_store_holds_the_cases_that_are_asked_for(tmp_path):
+    write_cases(tmp_path / "data")
+
+    store = dataset(tmp_path / "data").prepare(RECIPE, tmp_path / "stores", 1, cases=["case_00003"])
+    assert store.cases == ["case_00003"]

@@ -1,5 +1,3 @@
-from dataclasses import asdict
-
 import pytest
 
 from kidney_lab.data.splits import Split, seeded_split
@@ -25,7 +23,7 @@ def test_every_case_is_in_exactly_one_part():
 
 
 def test_parts_are_sorted():
-    for part in asdict(split()).values():
+    for part in split().parts:
         assert list(part) == sorted(part)
 
 
@@ -89,3 +87,39 @@ def test_numbers_that_do_not_fit_are_refused_with_the_numbers(numbers):
 def test_too_few_cases_are_refused():
     with pytest.raises(InputError, match="2 cases cannot be split"):
         split(CASES[:2])
+
+
+def test_a_seeded_split_says_so():
+    assert (split().name, split().fold, split().exclude) == ("seeded", None, ())
+
+
+def test_the_hash_is_that_of_the_parts_alone():
+    named = Split(*split().parts, name="mine", fold=2)
+
+    assert named.hash == split().hash
+    # sha256 of {"train": ["a"], "val": ["b"], "test": []}, as written by json.dumps
+    assert Split(train=("a",), val=("b",), test=()).hash == "2da954847460"
+
+
+def test_the_test_cases_are_scored_and_without_them_the_validation_cases():
+    with_test, without = split(), split(n_test=0)
+
+    assert (with_test.scored, with_test.scored_cases) == ("test", with_test.test)
+    assert (without.scored, without.scored_cases) == ("validation", without.val)
+
+
+def test_excluded_cases_leave_every_part_and_are_written_down():
+    whole = Split(train=("a", "b"), val=("c", "d"), test=("e", "f"), name="mine")
+    left = whole.without({"b", "d", "f", "z"}, exclude=("bad",))
+
+    assert left.parts == (("a",), ("c",), ("e",))
+    assert (left.name, left.exclude, left.excluded) == ("mine", ("bad",), ("b", "d", "f"))
+    again = left.without({"a2"}, exclude=("more", "bad"))
+    assert (again.exclude, again.excluded) == (("bad", "more"), ("b", "d", "f"))
+
+
+@pytest.mark.parametrize("cases", [{"a", "b"}, {"c", "d"}])
+def test_a_part_that_is_needed_cannot_be_excluded_as_a_whole(cases):
+    whole = Split(train=("a", "b"), val=("c", "d"), test=())
+    with pytest.raises(InputError, match=r"data\.exclude=\['bad'\] leaves . training and . validation cases"):
+        whole.without(cases, exclude=("bad",))

@@ -49,6 +49,17 @@ def test_summary_of_too_few_values_is_null():
     assert none == {"mean": None, "std": None, "median": None, "n": 0, "n_undefined": 1}
 
 
+def test_the_summary_says_if_validation_cases_were_scored_and_nothing_else_changes(tmp_path: Path):
+    frame = metrics_frame(SCORES)
+    write_metrics(frame, tmp_path / "test")
+    write_metrics(frame, tmp_path / "validation", scored="validation")
+
+    test, validation = (json.loads((tmp_path / part / "summary.json").read_text()) for part in ("test", "validation"))
+    assert validation.pop("scored") == "validation"
+    assert validation == test == {"tumor": test["tumor"]}
+    pd.testing.assert_frame_equal(read_metrics(tmp_path / "validation"), read_metrics(tmp_path / "test"))
+
+
 def test_infinite_value_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="must be NaN"):
         write_metrics(metrics_frame({"a": {("tumor", "hd95"): float("inf")}}), tmp_path)

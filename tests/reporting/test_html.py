@@ -149,8 +149,43 @@ def test_several_runs_stand_in_one_table(make_run, tmp_path: Path):
 
 
 def test_runs_on_other_splits_are_said_not_to_compare(make_run, tmp_path: Path):
-    runs = [make_run(name, data={"name": "kits19", "split_hash": name}) for name in "ab"]
+    runs = [make_run(name, dice={f"case_{name}": 0.5}, data={"name": "kits19", "split_hash": name}) for name in "ab"]
     assert "not all tested on the same cases" in Page(write_report(runs, tmp_path).html.read_text()).text
+
+
+def test_folds_that_share_their_test_cases_compare(make_run, tmp_path: Path):
+    runs = [make_run(name, data={"name": "kits19", "split": "kidney_lab", "split_hash": name}) for name in "ab"]
+    assert "not all tested on the same cases" not in Page(write_report(runs, tmp_path).html.read_text()).text
+
+
+def test_validation_scores_are_said_to_be_so(make_run, tmp_path: Path):
+    data = {"name": "kits19", "split": "vnet_189_21", "split_hash": "4b96", "scored": "validation"}
+    page = Page(write_report([make_run(data=data)], tmp_path).html.read_text())
+    for text in (
+        "unet3d-kits19 (validation)",
+        "Scores of the validation cases",
+        "Surface Dice of every validation case",
+        "has no test cases",
+        "validation scores",
+        "vnet_189_21 (4b96)",
+    ):
+        assert text in page.text, text
+    assert "test cases. Box" not in page.text
+
+
+def test_excluded_cases_are_named(make_run, tmp_path: Path):
+    data = {"name": "kits19", "exclude": ["nnunet2019"], "excluded": ["a", "b", "c", "d"]}
+    assert "nnunet2019 (4 cases)" in Page(write_report([make_run(data=data)], tmp_path).html.read_text()).text
+
+
+def test_editions_are_said_not_to_compare_on_the_page_in_the_table_and_in_the_log(make_run, tmp_path: Path, caplog):
+    runs = [make_run(name, data={"name": name}) for name in ("kits19", "kits23")]
+    for run in runs:
+        text = (run / "metrics.csv").read_text()
+        (run / "metrics.csv").write_text(text + "case_00001,kidney,dice,0.9\n")
+    report = write_report(runs, tmp_path / "out")
+    for text in (Page(report.html.read_text()).text, report.scores.read_text(), caplog.text):
+        assert "KiTS19's kidney label contains the cysts" in text
 
 
 def test_run_that_failed_early_can_be_reported(make_run, tmp_path: Path):

@@ -24,7 +24,8 @@ def test_scores_in_markdown_have_a_row_per_region_and_run_and_say_where_they_com
     runs, _ = read_runs([make_run()])
     text = scores_markdown(score_rows({run.name: run.metrics for run in runs}), runs)
     assert "| unet3d-kits19 | Kidney and mass | 0.950 [0.950, 0.950] | 0.950 | 0.900 [0.900, 0.900] | 4 | 0 |" in text
-    assert "data kits19, seed 7, commit 0123456789ab, on Test CPU, status finished" in text
+    assert "data kits19, split a, excluded: none, seed 7, commit 0123456789ab, on Test CPU, status finished" in text
+    assert "# Scores of the test cases" in text
     assert "Phantom" not in text
 
 
@@ -39,6 +40,28 @@ def test_cases_in_markdown_stand_worst_first_with_undefined_as_a_dash(make_run):
     rows = [line for line in lines if line.startswith("| case_")]
     assert rows[0] == "| case_00002 | 0.950 | 0.900 | 0.500 | 0.250 |"
     assert rows[-1] == "| case_00004 | 0.950 | 0.900 | — | — |"
+
+
+def test_split_and_excluded_cases_are_named(make_run):
+    data = {"name": "kits23", "split": "kidney_lab", "fold": 2, "split_hash": "1c90", "exclude": ["thesis"]}
+    runs, _ = read_runs([make_run(data={**data, "excluded": ["case_00160"]})])
+    text = scores_markdown([], runs)
+    assert "data kits23, split kidney_lab, fold 2 (1c90), excluded: thesis (1 case), seed 7" in text
+
+
+def test_validation_scores_are_said_to_be_so_in_both_tables(make_run):
+    runs, _ = read_runs([make_run(data={"name": "kits19", "scored": "validation"})])
+    scores = scores_markdown(score_rows({run.name: run.metrics for run in runs}), runs)
+    assert "# Scores of the validation cases" in scores
+    assert "| unet3d-kits19 (validation) | Tumor |" in scores
+    assert "has no test cases: these are scores of its validation cases" in scores
+    assert "## unet3d-kits19 (validation)" in cases_markdown(runs)
+
+
+def test_a_title_stands_above_the_scores_in_the_terminal(make_run):
+    out = io.StringIO()
+    print_scores(read_run(make_run()).metrics, title="kits19 (validation)", console=Console(file=out, width=140))
+    assert out.getvalue().split("Region")[0].strip() == "kits19 (validation)"
 
 
 def test_run_without_scores_says_so(make_run):

@@ -179,11 +179,35 @@ def test_a_resumed_run_must_have_the_cases_that_it_was_begun_with(command, tmp_p
     assert "gone: case_00099" in result.stderr
 
 
-def test_a_split_without_test_cases_ends_without_scores(command, tmp_path):
-    result = command("trainer=smoke", "data.n_test=0", "hydra.run.dir=run", cwd=tmp_path)
+def test_a_split_without_test_cases_scores_its_validation_cases_and_says_so(command, tmp_path):
+    result = command("trainer=smoke", "data.n_test=0", "data.n_val=2", "hydra.run.dir=run", cwd=tmp_path)
+    run = tmp_path / "run"
+    split = json.loads((run / "split.json").read_text())
 
-    assert "no scores: the split has no test cases" in result.stdout
-    assert not (tmp_path / "run" / "metrics.csv").exists()
+    assert sorted(set(read_metrics(run / "metrics.csv")["case"])) == split["val"]
+    assert len(split["val"]) == 2
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary.pop("scored") == "validation"
+    assert set(summary) == {"kidney_and_mass", "mass", "tumor"}
+    assert json.loads((run / "run.json").read_text())["data"]["scored"] == "validation"
+    assert "phantom (validation), split seeded" in result.stdout
+    assert "(validation)" in (run / "report" / "scores.md").read_text()
+
+
+def test_a_split_by_path_is_the_one_that_is_trained_on_and_named(smoke_run, command, tmp_path):
+    before = json.loads((smoke_run / "split.json").read_text())
+    mine = {"train": before["test"], "val": before["val"], "test": before["train"][:1]}
+    (tmp_path / "mine.json").write_text(json.dumps(mine))
+    numbers = [f"data.{key}=null" for key in ("n_train", "n_val", "n_test")]
+    result = command("trainer=smoke", "data.split=mine.json", *numbers, "hydra.run.dir=run", cwd=tmp_path)
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+
+    assert {part: split[part] for part in mine} == mine
+    assert (split["name"], split["exclude"]) == ("mine", [])
+    assert record["data"]["split_hash"] == split["hash"]
+    assert f"split mine ({split['hash']}), excluded: none" in result.stdout
+    assert f"split mine ({split['hash']})" in (tmp_path / "run" / "report" / "scores.md").read_text()
 
 
 LONGER = ["trainer=smoke", "model.max_epochs=4", "model.samples_per_epoch=120", "data.num_workers=1", "seed=7"]

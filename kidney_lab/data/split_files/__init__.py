@@ -1,0 +1,1 @@
+"""The splits that are fixed by file, and how split files are made and read."""

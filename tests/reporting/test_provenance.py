@@ -1,0 +1,68 @@
+import pytest
+
+from kidney_lab.reporting.provenance import comparison_warnings, excluded_words, split_words, validation_warning
+from kidney_lab.reporting.runs import read_run, read_runs
+
+
+def test_words_on_the_split_hold_what_is_known():
+    assert split_words({"split": "kidney_lab", "fold": 3, "split_hash": "ab"}) == "kidney_lab, fold 3 (ab)"
+    assert split_words({"split": "vnet_189_21", "fold": None, "split_hash": "ab"}) == "vnet_189_21 (ab)"
+    assert split_words({"split_hash": "ab"}) == "ab"  # a run of an older version
+    assert split_words({}) == "—"
+
+
+def test_words_on_exclusions_name_lists_and_count_cases():
+    assert excluded_words({"exclude": ["a", "b"], "excluded": ["x", "y", "z"]}) == "a, b (3 cases)"
+    assert excluded_words({"exclude": ["a"], "excluded": []}) == "a (0 cases)"
+    assert excluded_words({"exclude": [], "excluded": []}) == excluded_words({}) == "none"
+
+
+def scored(make_run, folder, data, regions):
+    run = make_run(folder, data={"name": data})
+    rows = [f"case_00001,{region},dice,0.9" for region in regions]
+    (run / "metrics.csv").write_text("\n".join(["case,region,metric,value", *rows]) + "\n")
+    return read_run(run)
+
+
+SAFE = ["kidney_and_mass", "tumor"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "named"),
+    [
+        (
+            ("kits19", [*SAFE, "kidney"]),
+            ("kits23", [*SAFE, "kidney"]),
+            "kits19, kits23 do not mean the same by kidney:",
+        ),
+        (
+            ("kits21", ["mass", "cyst"]),
+            ("kits23", ["mass", "cyst"]),
+            "kits21, kits23 do not mean the same by cyst, mass:",
+        ),
+        (("kits19", SAFE), ("kits23", SAFE), None),
+        (("kits19", SAFE), ("kits23", [*SAFE, "mass"]), None),  # nothing to compare the masses with
+        (("kits23", ["mass"]), ("kits23", ["mass"]), None),
+        (("phantom", ["mass"]), ("kits23", ["mass"]), None),
+    ],
+)
+def test_editions_are_compared_on_what_means_the_same_alone(make_run, first, second, named):
+    runs = [scored(make_run, str(k), *which) for k, which in enumerate((first, second))]
+    found = [sentence for sentence in comparison_warnings(runs) if "editions" in sentence]
+
+    assert len(found) == (named is not None)
+    assert all(named in sentence and "KiTS19's kidney label contains the cysts" in sentence for sentence in found)
+
+
+def test_only_runs_with_validation_scores_are_warned_of(make_run):
+    runs, _ = read_runs(
+        [
+            make_run("a", data={"name": "kits19", "scored": "validation"}),
+            make_run("b", name="other", data={"name": "x"}),
+        ]
+    )
+    (sentence,) = validation_warning(runs)
+
+    assert "The split of unet3d-kits19 (validation) has no test cases" in sentence
+    assert "other" not in sentence
+    assert validation_warning(runs[1:]) == []
