@@ -56,7 +56,10 @@ def main() -> None:
     except USER_ERRORS as error:
         _refuse(error)
     except KeyboardInterrupt:
-        print("kidney_lab: interrupted; a training goes on by resume=<its run folder>", file=sys.stderr)
+        print(
+            "kidney_lab: interrupted; the same command goes on with it, a training by resume=<its run folder>",
+            file=sys.stderr,
+        )
         sys.exit(130)
 
 

@@ -9,6 +9,8 @@ from kidney_lab.errors import InputError
 
 PATH_KEYS = (
     "data.root",
+    "data.split",
+    "data.test_root",
     "hydra.run.dir",
     "hydra.sweep.dir",
     "init",
@@ -22,6 +24,9 @@ PATH_KEYS = (
     "runs",
 )
 """Keys whose values are paths: spaces, brackets, `=` and commas in them mean themselves."""
+
+LIST_KEYS = ("data.cases", "data.exclude")
+"""Keys whose values may be lists without brackets, as in `data.cases=3,7,10-12`; in a sweep a comma still sweeps."""
 
 _ASSIGNMENT = re.compile(r"(?P<key>[+~]{0,2}[^=]+)=(?P<value>.*)", re.DOTALL)
 
@@ -52,9 +57,13 @@ def unquote(value: str) -> str:
 
 def _quote_argument(argument: str, multirun: bool) -> str:
     match = _ASSIGNMENT.fullmatch(argument)
-    if match is None or match["key"].lstrip("+") not in PATH_KEYS:
+    if match is None:
         return argument
     key, value = match["key"], match["value"]
+    if key.lstrip("+") in LIST_KEYS and "," in value and value[0] not in "['\"" and not multirun:
+        return f"{key}={quote_path(value)}"
+    if key.lstrip("+") not in PATH_KEYS:
+        return argument
     is_sweep = multirun and "," in value and not Path(value).exists()
     if not value or value == "null" or is_sweep:
         return argument

@@ -106,3 +106,23 @@ def test_resuming_one_run_into_another_folder_is_refused(tmp_path):
 def test_resuming_a_folder_that_is_no_run_says_so(tmp_path):
     with pytest.raises(InputError, match=r"is no run folder: it has no run\.json"):
         prepare_arguments([f"resume={tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("data.cases=3,7,10-12", "3,7,10-12"),
+        ("data.cases=0-19", "0-19"),
+        ("data.cases=[3,7]", [3, 7]),
+        ("data.exclude=nnunet2019,thesis", "nnunet2019,thesis"),
+        ("data.exclude=[nnunet2019,thesis]", ["nnunet2019", "thesis"]),
+    ],
+)
+def test_a_list_of_cases_needs_no_brackets(argument, value):
+    (prepared,) = prepare_arguments([argument])
+
+    assert parsed(prepared) == value
+
+
+def test_in_a_sweep_a_comma_sweeps():
+    assert prepare_arguments(["-m", "data.exclude=none,thesis"])[1] == "data.exclude=none,thesis"
