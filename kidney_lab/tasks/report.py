@@ -1,21 +1,64 @@
-"""`task=report`: tables, figures and one HTML file of finished runs."""
+"""`task=report`: tables, figures and one HTML file of finished runs, or of a dataset's clinical table."""
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
+from kidney_lab.composition.search_path import config_folder
+from kidney_lab.data.clinical import clinical_file, read_clinical
+from kidney_lab.data.clinical.read import FILES
+from kidney_lab.data.clinical.volumes import tumor_volumes
+from kidney_lab.data.dataset import Dataset
 from kidney_lab.errors import InputError
+from kidney_lab.reporting.clinical import print_sections, write_clinical_report
+from kidney_lab.reporting.clinical_comparison import PublishedTable
 from kidney_lab.reporting.html import write_report
+
+PUBLISHED = Path("transfer_ensemble", "table1_clinical.json")
+"""Paper 003's description of its patients, in the folder of experiments."""
 
 
 def report(config: DictConfig) -> None:
-    """Writes `report.html` and its tables directly into `output`."""
+    """Writes what `report` names: `runs` or `clinical`."""
+    reports = {"runs": report_runs, "clinical": report_clinical}
+    if config.report not in reports:
+        raise InputError(f"report={config.report} is unknown: choose one of {', '.join(reports)}.")
+    reports[config.report](config)
+
+
+def report_runs(config: DictConfig) -> None:
+    """Writes `report.html` of finished runs and its tables directly into `output`."""
     runs = expand(str(config.runs))
     if not runs:
         raise InputError(f"runs={config.runs} matches nothing: name run folders, for example runs='runs/*'.")
     written = write_report(runs, Path(config.output))
     for sentence in written.skipped:
         print(f"skipped {sentence}")
+    print(f"report  {written.html}")
+
+
+def report_clinical(config: DictConfig) -> None:
+    """Prints the clinical table of `data` and writes its report, by default into `runs/clinical-<data>`."""
+    dataset: Dataset = instantiate(config.data, _convert_="all")
+    if dataset.make is not None:
+        raise InputError(f"data={dataset.name} is made up and has no patients: choose data=kits19, kits21 or kits23.")
+    file = clinical_file(dataset.folder)
+    if file is None:
+        raise InputError(
+            f"data.root={dataset.root} holds no clinical table ({' or '.join(FILES)}): fetch it with "
+            "task=download data=kits19 (or kits21, kits23), or copy the challenge's file there."
+        )
+    table = read_clinical(file)
+    cases = list(dataset.cases.values()) if any(dataset.folder.glob("case_*")) else []
+    volumes = tumor_volumes([case for case in cases if case.id in table.index], workers=config.prepare.workers)
+    if not volumes.empty:
+        table = table.join(volumes)
+    published = PublishedTable.read(config_folder().parent / "experiments" / PUBLISHED)
+    is_named = not OmegaConf.is_missing(config, "output")
+    output = Path(config.output if is_named else f"runs/clinical-{dataset.name}")
+    written = write_clinical_report(table, published=published, name=dataset.name, source=file, output=output)
+    print_sections(written.sections)
     print(f"report  {written.html}")
 
 

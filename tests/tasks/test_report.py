@@ -1,3 +1,6 @@
+import pandas as pd
+import pytest
+
 from kidney_lab.tasks.report import expand
 
 
@@ -24,3 +27,45 @@ def test_a_single_run_with_brackets_in_its_name_is_itself(smoke_run, command, tm
     command("task=report", f"runs={smoke_run}", f"output={tmp_path / 'out'}", cwd=tmp_path)
 
     assert "unet3d-phantom" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_the_clinical_table_is_printed_and_written(command, shared_data, tmp_path):
+    root = tmp_path / "a [root] x=1"
+    for case in ("case_00016", "case_00400"):  # of the table, and of none
+        (root / case).mkdir(parents=True)
+        (root / case / "segmentation.nii.gz").symlink_to(shared_data / "kits19" / "case_00016" / "segmentation.nii.gz")
+    (root / "kits.json").symlink_to(shared_data / "kits19" / "kits.json")
+
+    result = command("task=report", "report=clinical", "data=kits19", f"data.root={root}", cwd=tmp_path)
+
+    output = tmp_path / "runs" / "clinical-kits19"
+    assert "and 120 are in this table" in " ".join(result.stdout.split())
+    assert "runs/clinical-kits19/report.html" in result.stdout
+    table = pd.read_csv(output / "clinical.csv", index_col="case")
+    assert len(table) == 120
+    assert table["tumor_volume_ml"].dropna().index.tolist() == ["case_00016"]
+
+
+def test_a_table_without_cases_is_reported_where_output_says(command, shared_data, tmp_path):
+    (tmp_path / "kits23.json").symlink_to(shared_data / "kits23" / "kits23.json")
+    command("task=report", "report=clinical", "data=kits23", f"data.root={tmp_path}", "output=x", cwd=tmp_path)
+
+    assert "Tumor volume (ml) is left out" in (tmp_path / "x" / "clinical.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report=survival"], "report=survival is unknown: choose one of runs, clinical."),
+        (["report=runs", "runs=."], "output= is missing"),
+        (["report=clinical", "data=kits19"], "data=kits19 needs data.root="),
+        (["report=clinical", "data=kits19", "data.root=nowhere"], "data.root=nowhere holds no clinical table"),
+        (["report=clinical"], "data=phantom is made up and has no patients"),
+    ],
+)
+def test_a_report_that_cannot_be_made_is_refused_in_one_sentence(command, tmp_path, arguments, message):
+    result = command("task=report", *arguments, cwd=tmp_path, check=False)
+
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
