@@ -25,7 +25,7 @@ def test_help_names_tasks_groups_and_examples(tmp_path):
     result = kidney_lab("--help", cwd=tmp_path)
 
     assert result.returncode == 0
-    for task in ("train", "evaluate", "predict", "prepare", "report"):
+    for task in ("train", "evaluate", "predict", "download", "prepare", "report"):
         assert f"task={task}" in result.stdout
     assert "trainer    auto, cpu, ddp, gpu, smoke" in result.stdout
     assert result.stdout.count("  python -m kidney_lab") >= 5

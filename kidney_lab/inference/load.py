@@ -40,13 +40,14 @@ def load_method(run_dir: str | Path, device: str = "auto") -> TrainedMethod:
 
 
 def load_stage(config: object, run: Path, name: str) -> Stage:
-    """One stage with the weights of its best checkpoint."""
+    """One stage with the weights of its best checkpoint, and with what it took from the training cases."""
     checkpoint = run / "stages" / name / "best.ckpt"
     if not checkpoint.is_file():
         raise InputError(f"run={run} has no {checkpoint.relative_to(run)}: finish its training by resume={run}.")
     stage: Stage = instantiate(config, _convert_="all")
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     stage.module.load_state_dict(state)
+    stage.restore(checkpoint.parent)
     return stage
 
 

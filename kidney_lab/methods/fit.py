@@ -46,6 +46,12 @@ def fit_stage(
     if config.init is not None:
         warm_start(stage.module, Path(config.init), name)
     checkpoints = folder / "stages" / name
+    last = checkpoints / "last.ckpt"
+    if last.is_file():
+        stage.restore(checkpoints)
+    else:
+        stage.fit(store, dataset.split.train)
+        stage.save(checkpoints)
     callbacks = build_callbacks(config.callbacks, checkpoints, name)
     trainer = build_trainer(config, folder=folder, precision=precision, callbacks=callbacks)
     data = StageDataModule(
@@ -55,18 +61,19 @@ def fit_stage(
         intensity=stage.intensity,
         augment=stage.augment,
         labels=[LABELS[label] for label in dataset.labels],
+        annotation=dataset.annotation,
         batch_size=stage.batch_size,
         num_workers=dataset.num_workers,
         seed=config.seed,
     )
-    last = checkpoints / "last.ckpt"
+    input_shape = [1, stage.view.channels, *stage.view.roi_size]
     started = time.monotonic()
     fit(trainer, stage.module, data, last if last.is_file() else None)
     best = next(callback for callback in callbacks if isinstance(callback, ModelCheckpoint) and callback.monitor)
     return {
         "parameters": count_parameters(stage.module.network),
-        "flops": count_flops(stage.module.network, (1, 1, *stage.view.roi_size)),
-        "input_shape": [1, 1, *stage.view.roi_size],
+        "flops": count_flops(stage.module.network, input_shape),
+        "input_shape": input_shape,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "wall_time_s": round(time.monotonic() - started, 1),

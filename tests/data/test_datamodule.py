@@ -9,9 +9,13 @@ from monai.transforms import Compose, RandGaussianNoised, ScaleIntensityRange
 from kidney_lab.data.datamodule import StageDataModule
 from kidney_lab.data.sampling import EpochSampler
 from kidney_lab.data.splits import Split
-from kidney_lab.data.store import CaseRecord, Store, create_store, write_case
-from kidney_lab.data.views import PatchView
+from kidney_lab.data.store import Cost, Store
+from kidney_lab.data.store_writer import CaseRecord, create_store, write_case
+from kidney_lab.data.views import PatchView, RoiView, SliceView
 from kidney_lab.geometry import grid_from_spacing
+from kidney_lab.transforms.augment import Augment
+from kidney_lab.transforms.normalize import NormalizeForeground
+from kidney_lab.transforms.spatial import RandSpatiald
 
 SHAPE = (6, 8, 8)
 SPLIT = Split(train=("case_00000", "case_00001"), val=("case_00002", "case_00003", "case_00004"), test=())
@@ -32,21 +36,30 @@ def store(tmp_path) -> Store:
             sources={},
             seed=k,
         )
-        write_case(tmp_path / "store", name, record)
+        write_case(tmp_path / "store", name, record, lambda: Cost(0.0, 0.0))
     return Store(tmp_path / "store")
 
 
-def data_module(store, *, workers=0, samples=4) -> StageDataModule:
+def augmentation(device="cpu") -> Augment:
+    spatial = RandSpatiald(rotate_prob=0.5, rotate_range=0.5, scale_prob=0.5, scale_range=(0.7, 1.4), flip_prob=0.5)
+    return Augment(spatial, Compose([RandGaussianNoised(keys="image", prob=1.0, std=0.5)]), device)
+
+
+def data_module(
+    store, *, workers=0, samples=4, view=None, device="cpu", intensity=None, annotation="majority"
+) -> StageDataModule:
+    patches = PatchView(roi_size=(4, 4, 4), samples_per_epoch=samples, val_samples=4, foreground_fraction=0.5)
     return StageDataModule(
         store,
         SPLIT,
-        view=PatchView(roi_size=(4, 4, 4), samples_per_epoch=samples, val_samples=4, foreground_fraction=0.5),
-        intensity=ScaleIntensityRange(a_min=-500, a_max=500, b_min=-1.0, b_max=1.0),
-        augment=Compose([RandGaussianNoised(keys="image", prob=1.0, std=0.5)]),
+        view=view or patches,
+        intensity=intensity or ScaleIntensityRange(a_min=-500, a_max=500, b_min=-1.0, b_max=1.0),
+        augment=augmentation(device),
         labels=[1, 2],
         batch_size=2,
         num_workers=workers,
         seed=5,
+        annotation=annotation,
     )
 
 
@@ -74,7 +87,7 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(store, folder, *, epochs, workers=0, resume=None) -> Recorder:
+def fit(store, folder, *, epochs, workers=0, resume=None, **settings) -> Recorder:
     recorder = Recorder()
     trainer = pl.Trainer(
         max_epochs=epochs,
@@ -87,7 +100,7 @@ def fit(store, folder, *, epochs, workers=0, resume=None) -> Recorder:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(recorder, datamodule=data_module(store, workers=workers), ckpt_path=resume)
+    trainer.fit(recorder, datamodule=data_module(store, workers=workers, **settings), ckpt_path=resume)
     return recorder
 
 
@@ -142,6 +155,43 @@ def test_validation_patches_are_not_augmented(store):
     inside = values[values > -1.5]  # what lies beyond the border is air, -2
 
     assert torch.isin((inside * 500).round(), (whole * 500).round()).all()
+
+
+VIEWS = {
+    "patches": None,
+    "slices": SliceView(size=(6, 6), neighbours=1, tumor_fraction=0.5, samples_per_epoch=4, val_samples=2),
+    "roi": RoiView(size=(4, 6, 6), samples_per_epoch=4, val_samples=2),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_batch_augmented_on_the_device_is_the_one_augmented_by_the_workers(store, tmp_path, name, workers):
+    intensity = NormalizeForeground(percentiles=(0.5, 99.5))
+    intensity.fit(store, SPLIT.train)
+    settings = {"view": VIEWS[name], "intensity": intensity}
+
+    there = fit(store, tmp_path, epochs=2, workers=workers, device="gpu", **settings)
+    here = fit(store, tmp_path, epochs=2, device="cpu", **settings)
+
+    for epoch in range(2):
+        assert same(there.trained[epoch], here.trained[epoch])
+        assert same(there.validated[epoch], here.validated[epoch])
+
+
+def test_workers_send_the_samples_as_they_are_stored_where_the_device_augments(store):
+    batch = next(iter(data_module(store, device="gpu").train_dataloader()))
+
+    assert isinstance(batch, list)
+    assert {sample["image"].dtype for sample in batch} == {torch.int16}
+
+
+def test_validation_uses_the_reference_whoever_is_learned_from(store):
+    data = data_module(store, annotation="sampled")
+
+    assert data.train_samples.annotation == "sampled"
+    assert data.val_samples.annotation == "majority"
 
 
 class FakeTrainer:

@@ -21,7 +21,7 @@ STAGE = {
         "val_samples": 2,
         "foreground_fraction": 0.5,
     },
-    "augment": {"_target_": "monai.transforms.Compose", "transforms": []},
+    "augment": {"_target_": "kidney_lab.transforms.augment.Augment"},
     "intensity": {
         "_target_": "monai.transforms.ScaleIntensityRange", "a_min": -79, "a_max": 304, "b_min": -1.0, "b_max": 1.0,
     },
@@ -101,6 +101,34 @@ def test_a_stage_without_a_checkpoint_is_refused_and_the_way_on_is_named(run):
         InputError, match=r"has no stages/segmentation/best\.ckpt: finish its training by resume=.*a run"
     ):
         load_method(run)
+
+
+class TestStatistics:
+    @pytest.fixture
+    def normalised(self, run):
+        """The run of a stage that normalises by the foreground of its training cases."""
+        config = OmegaConf.load(run / "config.yaml")
+        config.model.stages.segmentation.intensity = {
+            "_target_": "kidney_lab.transforms.normalize.NormalizeForeground", "percentiles": [0.5, 99.5],
+        }  # fmt: skip
+        OmegaConf.save(config, run / "config.yaml")
+        statistics = {"lower": -60.0, "upper": 250.0, "mean": 100.0, "std": 50.0, "n": 1000}
+        (run / "stages" / "segmentation" / "intensity.json").write_text(json.dumps(statistics))
+        return run
+
+    def test_prediction_normalises_as_the_training_did_without_its_store(self, normalised):
+        stage = load_method(normalised, "cpu").stages["segmentation"]
+
+        seen = stage.intensity(torch.tensor([-1000.0, 0.0, 150.0, 1000.0]))
+
+        assert seen.tolist() == pytest.approx([-3.2, -2.0, 1.0, 3.0])
+        assert stage.inferer.cval == pytest.approx(-3.2)
+
+    def test_it_is_refused_without_the_statistics(self, normalised):
+        (normalised / "stages" / "segmentation" / "intensity.json").unlink()
+
+        with pytest.raises(InputError, match=r"segmentation lacks a readable intensity\.json"):
+            load_method(normalised)
 
 
 class TestDevices:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 from monai.losses import DiceCELoss
-from monai.transforms import Compose, ScaleIntensityRange
+from monai.transforms import ScaleIntensityRange
 from scipy.spatial.transform import Rotation
 from torch import nn
 from torch.optim import SGD
@@ -19,6 +19,7 @@ from kidney_lab.inference.method import TrainedMethod
 from kidney_lab.methods.output import build_output
 from kidney_lab.methods.stage import Stage
 from kidney_lab.methods.supervised import SupervisedSegmentation
+from kidney_lab.transforms import Augment
 
 CPU = torch.device("cpu")
 SHAPE, SPACING = (14, 30, 26), (2.5, 1.1, 1.1)
@@ -46,7 +47,7 @@ def stage(spacing=None, *, network=None) -> Stage:
     return Stage(
         module=module,
         view=PatchView(roi_size=(8, 16, 16), samples_per_epoch=2, val_samples=2, foreground_fraction=0.5),
-        augment=Compose([]),
+        augment=Augment(),
         intensity=ScaleIntensityRange(a_min=0, a_max=1000, b_min=0.0, b_max=1.0),
         inferer=SlidingWindowInferer(roi_size=(8, 16, 16), overlap=0.25),
         grid=GridRecipe(spacing=spacing, order=1),

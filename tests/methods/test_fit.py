@@ -1,3 +1,4 @@
+import json
 import signal
 
 import numpy as np
@@ -11,7 +12,8 @@ from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.splits import Split
-from kidney_lab.data.store import CaseRecord, Store, create_store, write_case
+from kidney_lab.data.store import Cost, Store
+from kidney_lab.data.store_writer import CaseRecord, create_store, write_case
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import grid_from_spacing
 from kidney_lab.methods.callbacks import EpochTable
@@ -39,9 +41,8 @@ def store(tmp_path_factory) -> Store:
         label[5:7, 8:10, 12:14] = 3
         image = (label * 60 + rng.normal(0, 10, SHAPE)).astype(np.int16)
         whole = tuple(slice(0, n) for n in SHAPE)
-        write_case(
-            path, name, CaseRecord(image=image, label=label, grid=grid, source=grid, crop=whole, sources={}, seed=k)
-        )
+        record = CaseRecord(image=image, label=label, grid=grid, source=grid, crop=whole, sources={}, seed=k)
+        write_case(path, name, record, lambda: Cost(0.0, 0.0))
     return Store(path)
 
 
@@ -191,6 +192,63 @@ def test_a_stage_that_is_finished_is_not_trained_again(store, whole, tmp_path):
 
     assert (record["epochs"], record["steps"]) == (3, 6)
     assert_equal(checkpoint(whole[0])["state_dict"], before)
+
+
+def test_intensities_are_normalised_by_the_training_cases_and_kept_with_the_run(store, tmp_path):
+    fit(store, tmp_path, "intensity=cascade_unet", "trainer.max_epochs=1")
+
+    kept = json.loads((tmp_path / "stages" / "segmentation" / "intensity.json").read_text())
+    cases = [store[name] for name in SPLIT.train]
+    raw = np.concatenate([case.image[...][case.label[...] > 0] for case in cases])
+    assert kept["n"] == raw.size
+    assert (kept["mean"], kept["std"]) == pytest.approx((raw.mean(), raw.std()))
+    assert (kept["lower"], kept["upper"]) == pytest.approx(tuple(np.percentile(raw, (0.5, 99.5))))
+
+
+def test_a_resumed_training_keeps_the_statistics_that_it_was_begun_with(store, tmp_path):
+    fit(store, tmp_path, "intensity=cascade_unet", "trainer.max_epochs=1")
+    kept = tmp_path / "stages" / "segmentation" / "intensity.json"
+    changed = json.loads(kept.read_text()) | {"mean": 1.5}
+    kept.write_text(json.dumps(changed))
+
+    fit(store, tmp_path, "intensity=cascade_unet", "trainer.max_epochs=2")
+
+    assert json.loads(kept.read_text()) == changed
+
+
+def test_a_training_on_boxes_of_one_size_takes_them_whole(store, tmp_path):
+    record = fit(store, tmp_path, "view=roi", "view.patch_size=null", "view.multiple=8", "trainer.max_epochs=1")
+
+    # The labels of every case reach over 11 voxels along every axis.
+    assert record["input_shape"] == [1, 1, 16, 16, 16]
+    assert json.loads((tmp_path / "stages" / "segmentation" / "view.json").read_text()) == {"size": [16, 16, 16]}
+
+
+def test_a_network_of_slices_trains_on_slices(store, tmp_path):
+    stage = "model.stages.segmentation"
+    record = fit(
+        store,
+        tmp_path,
+        "view=slices",
+        "view.size=null",
+        "view.roi_size=[16,16]",
+        f"{stage}.module.network.spatial_dims=2",
+        f"{stage}.inferer._target_=monai.inferers.SliceInferer",
+        f"{stage}.inferer.roi_size=[16,16]",
+        "trainer.max_epochs=1",
+    )
+
+    assert record["input_shape"] == [1, 1, 16, 16]
+    assert record["best"]["value"] >= 0
+
+
+@pytest.mark.parametrize("name", ["patches", "roi"])
+def test_augmenting_on_the_device_trains_the_same_network(store, tmp_path, name):
+    settings = [f"view={name}", "augment=default", "trainer.max_epochs=2"]
+    fit(store, tmp_path / "workers", *settings)
+    fit(store, tmp_path / "device", *settings, "augment.device=gpu")
+
+    assert_same_training(tmp_path / "workers", tmp_path / "device")
 
 
 def test_callbacks_are_told_their_stage_and_where_its_checkpoints_go(tmp_path):

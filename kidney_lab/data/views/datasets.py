@@ -1,0 +1,159 @@
+"""Samples for PyTorch's loaders: those that a view draws, and whole cases."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kidney_lab.data.kits import Annotation
+from kidney_lab.data.sampling import SampleKey
+from kidney_lab.data.store import Sliceable, Store, StoredCase
+from kidney_lab.data.views.view import View
+from kidney_lab.errors import InputError
+from kidney_lab.transforms.augment import Augment
+
+_ANNOTATOR = 7  # sets the draw of annotators apart from that of samples, which has no fourth number
+
+
+def normalize(image: Tensor, intensity: Any) -> Tensor:
+    """What the network sees of an image: float32, by a MONAI transform from HU, without MONAI's metadata."""
+    return torch.as_tensor(intensity(image.float())).as_subclass(Tensor)
+
+
+def reference_of(case: StoredCase) -> Sliceable:
+    """The label map of a case.
+
+    Raises:
+        InputError: it has none.
+    """
+    if case.label is None:
+        raise InputError(f"{case.path.name} has no reference segmentation, so nothing can be learned from it.")
+    return case.label
+
+
+class ViewDataset(Dataset[dict[str, Any]]):
+    """Samples of a view by `SampleKey`: `image` float32 `(C, *roi_size)` and `label` uint8 `(1, *roi_size)`.
+
+    With an augmentation that runs on the device, samples come as they are stored instead: `image` int16, HU, and
+    `label`, both of the box that the augmentation needs, and the `seed` of its draw; `finish` does what is left.
+
+    Args:
+        store: to read from.
+        cases: ids of the cases to draw from; each is drawn equally often.
+        view: how samples are placed.
+        intensity: MONAI transform from HU to the network's input.
+        augment: of training samples, or None.
+        labels: foreground labels.
+        seed: of the training.
+        annotation: whose label map is learned: the `majority`'s, the `first` annotator's, or that of one `sampled` anew
+            for every case and epoch.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cases: Sequence[str],
+        *,
+        view: View,
+        intensity: Any,
+        augment: Augment | None,
+        labels: Sequence[int],
+        seed: int,
+        annotation: Annotation = "majority",
+    ) -> None:
+        self.store = store
+        self.cases = list(cases)
+        self.view = view
+        self.intensity = intensity
+        self.augment = augment
+        self.labels = list(labels)
+        self.seed = seed
+        self.annotation = annotation
+
+    @property
+    def on_device(self) -> bool:
+        """Whether samples are finished on the device, batch by batch."""
+        return self.augment is not None and self.augment.device == "gpu"
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+        sample = self.read(key)
+        return sample if self.on_device else self.finish(sample)
+
+    def read(self, key: SampleKey) -> dict[str, Any]:
+        """Draws a sample and reads it: `image` int16, HU, `label`, and the `seed` that its augmentation has now."""
+        rng = key.rng(self.seed)
+        rounds, place = divmod(key.index, len(self.cases))
+        order = np.random.default_rng([self.seed, key.epoch, rounds]).permutation(len(self.cases))
+        number = int(order[place])
+        case = self.store[self.cases[number]]
+        label = self._label(case, key.epoch, number)
+        corner, shape = self.view.draw(case, rng, self.labels), tuple(self.view.roi_size)
+        seed = int(rng.integers(2**31))
+        if self.augment is not None:
+            needed = self.augment.draw(shape, seed)
+            corner, shape = _around(corner, shape, needed), needed
+        image, target = self.view.read(case, label, corner, shape)
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(image)),
+            "label": torch.from_numpy(np.ascontiguousarray(target)),
+            "seed": seed,
+        }
+
+    def finish(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+        """Normalises and augments a sample just read, on whatever device it is."""
+        finished = {"image": normalize(sample["image"], self.intensity), "label": sample["label"]}
+        return finished if self.augment is None else self.augment(finished)
+
+    def finish_again(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+        """`finish` for a sample that was read before others, or in another process."""
+        if self.augment is not None:
+            self.augment.draw(self.view.roi_size, sample["seed"])
+        return self.finish(sample)
+
+    def _label(self, case: StoredCase, epoch: int, number: int) -> Sliceable:
+        reference = reference_of(case)
+        if self.annotation == "majority":
+            return reference
+        drawn = case.annotations
+        if not drawn:
+            raise InputError(
+                f"{case.path} has no label maps of single annotators: run task=prepare with "
+                f"data.annotation={self.annotation}, or choose data.annotation=majority."
+            )
+        if self.annotation == "first":
+            return drawn[0]
+        chosen = np.random.default_rng([self.seed, epoch, number, _ANNOTATOR]).integers(len(drawn))
+        return drawn[chosen]
+
+
+def _around(corner: Sequence[int], shape: Sequence[int], needed: Sequence[int]) -> tuple[int, int, int]:
+    """First voxel of a larger box about the same middle; slices keep their index."""
+    reach = [(n - s) // 2 for n, s in zip(needed, shape, strict=True)]
+    d, h, w = (c - r for c, r in zip(corner, [0] * (len(corner) - len(reach)) + reach, strict=True))
+    return d, h, w
+
+
+class WholeCaseDataset(Dataset[dict[str, Any]]):
+    """Whole prepared cases, for validation: `image` and `label` `(1, D, H, W)`, and `case`.
+
+    Args:
+        store: to read from.
+        cases: ids.
+        intensity: MONAI transform from HU to the network's input.
+    """
+
+    def __init__(self, store: Store, cases: Sequence[str], *, intensity: Any) -> None:
+        self.store = store
+        self.cases = list(cases)
+        self.intensity = intensity
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        case = self.store[self.cases[index]]
+        image, label = torch.from_numpy(case.image[...])[None], torch.from_numpy(reference_of(case)[...])[None]
+        return {"image": normalize(image, self.intensity), "label": label, "case": self.cases[index]}

@@ -1,0 +1,141 @@
+"""Axial slices for 2D networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kidney_lab.data.store import Sliceable, Store, StoredCase
+from kidney_lab.data.views.boxes import AIR_HU, check_fraction, check_size, read_box
+from kidney_lab.data.views.planes import median_filter, padding_to_aspect, resize_label, resize_planes
+from kidney_lab.errors import InputError
+from kidney_lab.geometry import Triple
+from kidney_lab.labels import KIDNEY, TUMOR
+
+Kind = Literal["tumor", "kidney", "empty", "any"]
+
+_INSTEAD: dict[Kind, Kind] = {"tumor": "kidney", "kidney": "tumor", "empty": "any"}
+_LABEL: dict[Kind, int] = {"tumor": TUMOR, "kidney": KIDNEY}
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """Axial slices, with shares of those that hold a tumor, a kidney, or nothing.
+
+    The kind of every slice is drawn by the shares. A case without such slices gives, where a tumor was wanted, a slice
+    with kidney, where a kidney was wanted, one with tumor, and where that is missing too or where an empty one was
+    wanted, any of its slices.
+
+    Args:
+        samples_per_epoch: slices of an epoch, over all ranks.
+        val_samples: slices of the validation loss, the same every time.
+        size: `(H, W)` pixels that whole slices are resized to by area, padded with air to keep their proportions; None:
+            pixels as they are stored.
+        roi_size: `(H, W)` that is cut from (or padded around the middle of) these slices: the network's input; around a
+            pixel of the tumor or kidney that the slice was drawn for, else anywhere. None: `size`.
+        neighbours: slices on either side that are channels as well; beyond the ends the last slice is repeated.
+        tumor_fraction: share of slices that hold tumor.
+        kidney_fraction: share of slices that hold kidney.
+        empty_fraction: share of slices that hold no label; what is left of 1 are slices of any kind.
+        denoise: `median` over 3 x 3 pixels of the stored slices, or `none`.
+        quantize: round normalised intensities to whole values, as in images of 8 bits.
+    """
+
+    spatial_dims: ClassVar[int] = 2
+
+    samples_per_epoch: int
+    val_samples: int
+    size: Sequence[int] | None = None
+    roi_size: Sequence[int] = ()
+    neighbours: int = 0
+    tumor_fraction: float = 0.0
+    kidney_fraction: float = 0.0
+    empty_fraction: float = 0.0
+    denoise: Literal["none", "median"] = "none"
+    quantize: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roi_size", tuple(self.roi_size or self.size or ()))
+        if not self.roi_size:
+            raise InputError("view.size and view.roi_size are both null: give the network's (H, W) as one of them.")
+        for name, size in (("roi_size", self.roi_size), ("size", self.size)):
+            if size is not None:
+                check_size(name, size, "H, W")
+        shares = ("tumor_fraction", "kidney_fraction", "empty_fraction")
+        for name in shares:
+            check_fraction(name, getattr(self, name))
+        if sum(getattr(self, name) for name in shares) > 1 + 1e-9:
+            raise InputError(f"The shares {', '.join(f'view.{name}' for name in shares)} add up to more than 1.")
+        if self.neighbours < 0:
+            raise InputError(f"view.neighbours={self.neighbours} must be 0 or more slices on either side.")
+        if self.denoise not in ("none", "median"):
+            raise InputError(f"view.denoise={self.denoise} is unknown: choose none or median.")
+
+    @property
+    def channels(self) -> int:
+        """A slice and its neighbours."""
+        return 2 * self.neighbours + 1
+
+    def fitted(self, store: Store, cases: Sequence[str]) -> Self:
+        """This view: nothing depends on the training cases."""
+        return self
+
+    def draw(self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int]) -> Triple:
+        """Places a slice: its index, and where the network's window begins on it. See `View.draw`."""
+        index, kind = self._draw_slice(case, rng, labels)
+        room = np.array(self.size or case.shape[1:]) - np.asarray(self.roi_size)
+        h, w = (-(-int(n) // 2) if n < 0 else int(rng.integers(n + 1)) for n in room)
+        if kind in _LABEL and (room > 0).any() and case.label is not None:
+            pixels = np.argwhere(case.label[index : index + 1][0] == _LABEL[kind])
+            pixel = self._on_own_grid(pixels[rng.integers(len(pixels))], case.shape[1:])
+            centred = [min(max(p - r // 2, 0), int(n)) for p, r, n in zip(pixel, self.roi_size, room, strict=True)]
+            h, w = (c if n > 0 else place for c, n, place in zip(centred, room, (h, w), strict=True))
+        return index, h, w
+
+    def read(
+        self, case: StoredCase, label: Sliceable, corner: Triple, shape: Sequence[int]
+    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        """Reads a box of the slice and its neighbours. See `View.read`."""
+        index, h, w = corner
+        picks = np.clip(np.arange(index - self.neighbours, index + self.neighbours + 1), 0, case.shape[0] - 1)
+        first, number = picks[0], picks[-1] + 1 - picks[0]
+        if self.size is None and self.denoise == "none":  # the box alone is decoded
+            image = read_box(case.image, (first, h, w), (number, *shape), AIR_HU)
+        else:
+            image = read_box(self.planes(case.image[first : first + number]), (0, h, w), (number, *shape), AIR_HU)
+        if self.size is None:
+            return image[picks - first], read_box(label, (index, h, w), (1, *shape), 0)
+        target = resize_label(label[index : index + 1], self.size)
+        return image[picks - first], read_box(target, (0, h, w), (1, *shape), 0)
+
+    def planes(self, planes: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Stored slices `(N, H, W)` as this view shows them: denoised and resized; HU."""
+        denoised = median_filter(planes) if self.denoise == "median" else planes
+        return denoised if self.size is None else resize_planes(denoised, self.size)
+
+    def _draw_slice(self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int]) -> tuple[int, Kind]:
+        shares = [self.tumor_fraction, self.kidney_fraction, self.empty_fraction]
+        kinds: list[Kind] = ["tumor", "kidney", "empty", "any"]
+        kind = kinds[int(np.searchsorted(np.cumsum(shares), rng.random(), side="right"))]
+        for wanted in (kind, _INSTEAD.get(kind, "any"), "any"):
+            slices = self._slices(case, wanted, labels)
+            if len(slices):
+                return int(slices[rng.integers(len(slices))]), wanted
+        raise InputError(f"{case.path.name} has no slices; take it out of the dataset.")
+
+    def _slices(self, case: StoredCase, kind: Kind, labels: Sequence[int]) -> NDArray[np.integer]:
+        if kind in _LABEL:
+            return case.slices(_LABEL[kind])
+        every = np.arange(case.shape[0])
+        if kind == "any":
+            return every
+        return np.setdiff1d(every, np.concatenate([case.slices(label) for label in labels]))
+
+    def _on_own_grid(self, pixel: NDArray[np.integer], shape: Sequence[int]) -> list[int]:
+        """Where a pixel of the stored slice lies on the slice as this view shows it."""
+        if self.size is None:
+            return [int(p) for p in pixel]
+        corner, canvas = padding_to_aspect(shape, self.size)
+        return [int((p - c) * n / m) for p, c, n, m in zip(pixel, corner, self.size, canvas, strict=True)]

@@ -1,0 +1,89 @@
+"""What every view offers, so that one dataset class serves them all."""
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kidney_lab.data.store import Sliceable, Store, StoredCase
+from kidney_lab.geometry import Triple
+
+
+class View(Protocol):
+    """How training samples are read out of the store.
+
+    A sample is drawn in two steps, since an augmentation that rotates or shrinks needs a larger box than the network:
+    `draw` places the network's box, and `read` gives a box of any shape around it.
+    """
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 for slices, 3 for patches: what the network must take."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image."""
+        ...
+
+    @property
+    def roi_size(self) -> Sequence[int]:
+        """Shape of a sample as the network takes it, `(D, H, W)` or `(H, W)`."""
+        ...
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Training samples of an epoch, over all ranks."""
+        ...
+
+    @property
+    def val_samples(self) -> int:
+        """Samples of the validation loss, the same every time."""
+        ...
+
+    @property
+    def quantize(self) -> bool:
+        """Whether normalised intensities are rounded to whole values, as where images are kept as PNG."""
+        ...
+
+    def fitted(self, store: Store, cases: Sequence[str]) -> Self:
+        """The view with what depends on the training cases filled in.
+
+        Args:
+            store: to read from.
+            cases: ids of the training cases.
+
+        Returns:
+            Another view, or this one where nothing depends on them.
+        """
+        ...
+
+    def draw(self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int]) -> Triple:
+        """Places a sample.
+
+        Args:
+            case: to draw from.
+            rng: of the sample.
+            labels: foreground labels of the dataset.
+
+        Returns:
+            First voxel `(d, h, w)` of a box of `roi_size`, on the view's own grid; possibly outside the volume.
+        """
+        ...
+
+    def read(
+        self, case: StoredCase, label: Sliceable, corner: Triple, shape: Sequence[int]
+    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        """Reads a box.
+
+        Args:
+            case: to read the image from.
+            label: its reference, or one annotator's.
+            corner: first voxel of the box.
+            shape: of the box, as many axes as `roi_size`.
+
+        Returns:
+            Image `(C, *shape)`, HU, and label `(1, *shape)`.
+        """
+        ...

@@ -1,0 +1,63 @@
+"""Checks of the numbers that transforms are configured with."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kidney_lab.errors import InputError
+from kidney_lab.transforms.resampling import Mode
+
+PerAxis = float | Sequence[float]
+"""One number for every axis, or three in the order (D, H, W)."""
+
+
+def share(name: str, value: float) -> float:
+    """Returns a probability or share.
+
+    Raises:
+        InputError: if it lies outside 0 to 1.
+    """
+    if not 0 <= value <= 1:
+        raise InputError(f"augment: {name}={value} is no share: write a number from 0 to 1.")
+    return value
+
+
+def per_axis(name: str, value: PerAxis) -> NDArray[np.float64]:
+    """Returns three numbers, for the axes D, H and W.
+
+    Raises:
+        InputError: if there are others than one or three, or a negative one.
+    """
+    values = np.asarray(value, float)
+    if values.shape not in ((), (3,)) or not np.all(values >= 0):
+        raise InputError(f"augment: {name}={value} must be a number from 0 on, or three in the order (D, H, W).")
+    return np.broadcast_to(values, 3)
+
+
+def factors(name: str, value: Sequence[float] | Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """Returns three pairs (smallest, largest), for the axes D, H and W.
+
+    Raises:
+        InputError: if a pair is in the wrong order or not over 0.
+    """
+    values = np.asarray(value, float)
+    if values.shape not in ((2,), (3, 2)) or not np.all((values[..., 0] > 0) & (values[..., 0] <= values[..., 1])):
+        raise InputError(
+            f"augment: {name}={value} must be (smallest, largest), both over 0, or three such pairs in the order "
+            "(D, H, W)."
+        )
+    return np.broadcast_to(values, (3, 2))
+
+
+def modes(value: Mode | Sequence[Mode], n_keys: int) -> tuple[Mode, ...]:
+    """Returns one interpolation mode for every key.
+
+    Raises:
+        InputError: if a mode is unknown or their number is another.
+    """
+    chosen: tuple[Mode, ...] = (value,) * n_keys if isinstance(value, str) else tuple(value)
+    if len(chosen) != n_keys or not set(chosen) <= set(get_args(Mode)):
+        raise InputError(f"augment: mode={value} must be one of {', '.join(get_args(Mode))} for each of {n_keys} keys.")
+    return chosen

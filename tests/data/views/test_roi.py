@@ -1,0 +1,151 @@
+import logging
+
+import numpy as np
+import pytest
+
+from kidney_lab.data.store import Store
+from kidney_lab.data.store_writer import create_store
+from kidney_lab.data.views import RoiView
+from kidney_lab.data.views.roi import centred_box, covering_size
+from kidney_lab.errors import InputError
+
+LABELS = [1, 2, 3]
+TARGETS = {  # box of the labels, in volumes of (16, 30, 30) voxels of 2, 1, 1 mm
+    "case_00000": (slice(2, 9), slice(4, 11), slice(6, 17)),  # 7, 7, 11
+    "case_00001": (slice(10, 12), slice(12, 28), slice(0, 10)),  # 2, 16, 10
+    "case_00002": None,
+}
+
+
+@pytest.fixture
+def targets(tmp_path, add_case) -> Store:
+    create_store(tmp_path, {})
+    for name, box in TARGETS.items():
+        label = np.zeros((16, 30, 30), np.uint8)
+        if box is not None:  # two opposite corners span it
+            label[tuple(s.start for s in box)] = 1
+            label[tuple(s.stop - 1 for s in box)] = 2
+        image = np.random.default_rng(len(name)).integers(-900, 900, label.shape).astype(np.int16)
+        add_case(tmp_path, name, image=image, label=label)
+    return Store(tmp_path)
+
+
+def view(**settings) -> RoiView:
+    return RoiView(samples_per_epoch=6, val_samples=2, **settings)
+
+
+@pytest.mark.parametrize(
+    ("margin", "multiple", "size"),
+    [(0, 1, (7, 16, 11)), (0, 8, (8, 16, 16)), (3, 1, (11, 22, 17)), (3, 16, (16, 32, 32))],
+)
+def test_the_size_covers_every_case_and_its_margin_and_is_a_multiple(targets, margin, multiple, size):
+    cases = [targets[name] for name in TARGETS]
+
+    assert covering_size(cases, margin_mm=margin, multiple=multiple) == size
+
+
+def test_a_fitted_view_s_box_holds_every_label_of_every_training_case(targets):
+    roi = view(multiple=1).fitted(targets, list(TARGETS))
+
+    assert roi.roi_size == (7, 16, 11)
+    for name in ("case_00000", "case_00001"):
+        case = targets[name]
+        corner = roi.draw(case, np.random.default_rng(0), LABELS)
+        _, label = roi.read(case, case.label, corner, roi.roi_size)
+        assert label.shape == (1, 7, 16, 11)
+        assert sorted(label[label > 0]) == [1, 2]
+
+
+def test_only_the_training_cases_make_the_size(targets):
+    assert view(multiple=1).fitted(targets, ["case_00000"]).roi_size == (7, 7, 11)
+
+
+def test_the_box_is_centred_on_the_labels_and_may_reach_beyond_the_volume(targets):
+    assert centred_box(targets["case_00000"], (9, 9, 11)) == (slice(1, 10), slice(3, 12), slice(6, 17))
+    assert centred_box(targets["case_00001"], (14, 16, 30)) == (slice(4, 18), slice(12, 28), slice(-10, 20))
+
+
+def test_a_case_without_labels_gives_the_middle_of_its_volume(targets):
+    roi = view(size=[6, 10, 10])
+
+    assert roi.draw(targets["case_00002"], np.random.default_rng(0), LABELS) == (5, 10, 10)
+
+
+def test_a_given_size_is_kept_and_one_too_small_is_told(targets, caplog):
+    with caplog.at_level(logging.WARNING):
+        kept = view(size=[8, 16, 11], multiple=1).fitted(targets, list(TARGETS))
+        assert not caplog.records
+        small = view(size=[8, 12, 12], multiple=1).fitted(targets, list(TARGETS))
+
+    assert (kept.roi_size, small.roi_size) == ([8, 16, 11], [8, 12, 12])
+    assert "view.size=[8, 12, 12] is less than the (7, 16, 11)" in caplog.text
+
+
+def test_patches_lie_inside_the_box(targets):
+    roi = view(size=[8, 16, 12], patch_size=[4, 16, 10])
+    rng = np.random.default_rng(0)
+
+    drawn = {roi.draw(targets["case_00000"], rng, LABELS) for _ in range(300)}
+
+    box = centred_box(targets["case_00000"], [8, 16, 12])  # [1:9, -1:15, 5:17]
+    assert drawn == {(d, box[1].start, w) for d in range(1, 6) for w in range(5, 8)}
+    assert roi.roi_size == [4, 16, 10]
+
+
+def test_foreground_patches_hold_a_label_and_stay_in_the_box(targets):
+    roi = view(size=[8, 16, 12], patch_size=[3, 4, 5], foreground_fraction=1.0, label_weights={"tumor": 1})
+    rng = np.random.default_rng(0)
+    case = targets["case_00000"]
+
+    for _ in range(20):
+        corner = roi.draw(case, rng, LABELS)
+        _, label = roi.read(case, case.label, corner, roi.roi_size)
+        assert 2 in label
+        assert all(
+            axis.start <= c <= axis.stop - n
+            for axis, c, n in zip(centred_box(case, [8, 16, 12]), corner, roi.roi_size, strict=True)
+        )
+
+
+def test_a_patch_larger_than_the_box_still_covers_it(targets):
+    roi = view(size=[3, 4, 5], patch_size=[6, 8, 10], foreground_fraction=0.5)
+    rng = np.random.default_rng(0)
+
+    for _ in range(50):
+        corner = roi.draw(targets["case_00000"], rng, LABELS)
+        for axis, c, n in zip(centred_box(targets["case_00000"], [3, 4, 5]), corner, roi.roi_size, strict=True):
+            assert c <= axis.start
+            assert axis.stop <= c + n
+
+
+def test_without_labels_in_any_training_case_there_is_no_box(targets):
+    with pytest.raises(InputError, match=r"None of the 1 training cases has labels, .*set view\.size=\[D,H,W\]"):
+        view().fitted(targets, ["case_00002"])
+
+
+def test_a_view_that_is_not_fitted_says_so(targets):
+    with pytest.raises(InputError, match=r"view\.size=null is found when a stage is fitted"):
+        view().draw(targets["case_00000"], np.random.default_rng(0), LABELS)
+
+
+@pytest.mark.parametrize("settings", [{"size": [8, 8]}, {"patch_size": [0, 8, 8]}, {"foreground_fraction": 2}])
+def test_settings_that_cannot_work_are_refused(settings):
+    with pytest.raises(InputError, match=r"view\."):
+        view(**settings)
+
+
+@pytest.mark.slow
+def test_the_size_needed_by_real_cases_is_that_of_their_masks(shared_data, tmp_path):
+    from kidney_lab.data.kits import find_cases
+    from kidney_lab.data.prepare import GridRecipe, prepare_store
+
+    cases = find_cases(shared_data / "kits19", label_files=["segmentation.nii.gz"], synthesize_missing_images=True)[:3]
+    recipe = GridRecipe(spacing=(4.0, 4.0, 4.0), crop_to_body=False, order=1)
+    made = prepare_store(cases, recipe, tmp_path, dataset="kits19", workers=1, progress=False)
+
+    needed = np.zeros(3, int)
+    for case in cases:
+        where = np.argwhere(made[case.id].label[...] > 0)
+        needed = np.maximum(needed, where.max(axis=0) - where.min(axis=0) + 1)
+
+    assert covering_size([made[case.id] for case in cases], margin_mm=0, multiple=1) == tuple(needed)
