@@ -1,0 +1,49 @@
+"""Volumes of masks and how they differ."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kidney_lab.geometry import Spacing
+from kidney_lab.metrics.surface import check_shapes
+
+_MM3_PER_ML = 1000.0
+
+
+def volume_ml(mask: NDArray[Any], spacing_mm: Spacing) -> float:
+    """Volume of a mask: number of voxels times the volume of one.
+
+    Args:
+        mask: `(D, H, W)`; nonzero is foreground.
+        spacing_mm: distance between voxels, (D, H, W), in mm.
+
+    Returns:
+        Volume in ml (cm³); 0 for an empty mask.
+
+    >>> volume_ml(np.ones((10, 10, 10)), (3.0, 1.0, 1.0))
+    3.0
+    """
+    return float(np.count_nonzero(mask) * np.prod(spacing_mm) / _MM3_PER_ML)
+
+
+def relative_volume_difference(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Signed difference of volume as a share of the reference's: `(V_pred - V_ref) / V_ref`.
+
+    ERNet (Xue et al., Traitement du Signal 42(4), 2025) prints `V_seg / V_gt * 100 %` as its Eq. 5, which cannot be
+    negative, while its Table 1 holds negative fractions: the signed fraction is the reading that fits them. A value
+    above 0 is too much, below 0 too little; rank by the absolute value. MedPy calls the same number `ravd`.
+
+    Args:
+        prediction: mask `(D, H, W)`; nonzero is foreground.
+        reference: mask of the same shape, on the same grid, so that the spacing cancels.
+
+    Returns:
+        Fraction (no unit) of -1 or more, 0 is best; -1 for an empty prediction, NaN for an empty reference.
+
+    Raises:
+        InputError: if the shapes differ or are not three-dimensional.
+    """
+    check_shapes(prediction, reference)
+    predicted, wanted = np.count_nonzero(prediction), np.count_nonzero(reference)
+    return (predicted - wanted) / wanted if wanted else float("nan")
