@@ -7,10 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 _RESET_PEAK = "5"  # see proc(5), /proc/pid/clear_refs
+_highest_mib = 0.0  # of the peaks that were reset
 
 
 def reset_peak() -> None:
     """Makes `peak_mib` count from now on, where the system can (Linux); else it counts from the process's start."""
+    global _highest_mib  # the system forgets the peak for the whole process
+    _highest_mib = overall_peak_mib()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
 
@@ -23,6 +26,11 @@ def peak_mib() -> float:
         return int(kib) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+def overall_peak_mib() -> float:
+    """Largest resident memory of this process since it started, whatever was reset, MiB."""
+    return max(_highest_mib, peak_mib())
 
 
 def available_mib() -> float | None:

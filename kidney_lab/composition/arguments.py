@@ -8,11 +8,14 @@ from pathlib import Path
 from kidney_lab.errors import InputError
 
 PATH_KEYS = (
+    "baseline",
     "data.root",
     "data.split",
     "data.test_root",
+    "human",
     "hydra.run.dir",
     "hydra.sweep.dir",
+    "images",
     "init",
     "input",
     "output",

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress
 
-from kidney_lab.data.kits import Case
 from kidney_lab.errors import InputError
 from kidney_lab.memory import available_mib, cores
 from kidney_lab.processes import worker_pool
@@ -18,18 +18,35 @@ _MOST_WORKERS = 8
 _SHARE = 0.8  # of the memory that is free: the rest is for the page cache and for others
 
 _log = logging.getLogger(__name__)
+
+
+class HasFiles(Protocol):
+    """A case, as far as this file knows it: a name, and the files whose size says how much work it is."""
+
+    @property
+    def id(self) -> str:
+        """Name of the case."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that are read."""
+        ...
+
+
+C = TypeVar("C", bound=HasFiles)
 T = TypeVar("T")
 
 
 def over_cases(
-    function: Callable[[Case], T],
-    cases: Sequence[Case],
+    function: Callable[[C], T],
+    cases: Sequence[C],
     *,
     workers: int | None,
     title: str,
     progress: bool = True,
-    need: Callable[[Case], float] | None = None,
-) -> Iterator[tuple[Case, T]]:
+    need: Callable[[C], float] | None = None,
+) -> Iterator[tuple[C, T]]:
     """Applies a function to every case, the largest first, in processes that hold one case at a time.
 
     Args:
@@ -59,7 +76,7 @@ def over_cases(
             yield result
 
 
-def default_workers(cases: Sequence[Case], need: Callable[[Case], float] | None) -> int:
+def default_workers(cases: Sequence[C], need: Callable[[C], float] | None) -> int:
     """One worker per core, at most 8, and no more than free memory holds if each met the largest case."""
     workers, free = min(_MOST_WORKERS, cores()), available_mib()
     if need is None or free is None or workers == 1 or not cases:
@@ -71,14 +88,14 @@ def default_workers(cases: Sequence[Case], need: Callable[[Case], float] | None)
     return min(workers, fitting)
 
 
-def _bytes(case: Case) -> int:
+def _bytes(case: HasFiles) -> int:
     return sum(path.stat().st_size for path in case.files if path.exists())
 
 
-def _parallel(function: Callable[[Case], T], queue: Sequence[Case], workers: int) -> Iterator[tuple[Case, T]]:
+def _parallel(function: Callable[[C], T], queue: Sequence[C], workers: int) -> Iterator[tuple[C, T]]:
     """Keeps `workers` cases in work, no more, so that those that were lost with a worker are known."""
     waiting = iter(queue)
-    in_work: dict[Future[T], Case] = {}
+    in_work: dict[Future[T], C] = {}
     with worker_pool(workers) as pool:
         try:
             while True:
@@ -96,5 +113,5 @@ def _parallel(function: Callable[[Case], T], queue: Sequence[Case], workers: int
             ) from error
 
 
-def _take(items: Iterator[Case], n: int) -> list[Case]:
+def _take(items: Iterator[C], n: int) -> list[C]:
     return [item for _, item in zip(range(n), items, strict=False)]

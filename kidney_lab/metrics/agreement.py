@@ -22,10 +22,10 @@ from kidney_lab.data.nifti import read_grid
 from kidney_lab.data.parallel import over_cases
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Spacing
+from kidney_lab.metrics.case_scores import Scores
 from kidney_lab.metrics.kits import kits_scores
 from kidney_lab.metrics.table import metrics_frame
 
-Scores = dict[tuple[str, str], float]
 ScoreFunction = Callable[[NDArray[Any], NDArray[Any], Spacing], Scores]
 """Scores a label map against another one on the same grid, as `kits_scores` does."""
 

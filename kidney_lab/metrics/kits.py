@@ -2,32 +2,23 @@
 
 N. Heller et al., "The KiTS21 Challenge", arXiv:2307.01984 ("hierarchical evaluation classes"). The
 tolerances of the surface Dice come from the disagreement between annotators and are those of the challenges' own
-evaluation (neheller/kits23, `kits23/configuration/labels.py`).
+evaluation (`kidney_lab.metrics.tolerances`).
 """
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
-from kidney_lab.errors import InputError
 from kidney_lab.geometry import Spacing
-from kidney_lab.labels import LABELS, OFFICIAL_REGIONS, REGIONS
-from kidney_lab.metrics.dice import dice
-from kidney_lab.metrics.surface import check_pair, common_box, surface_dice, surface_distances
+from kidney_lab.labels import OFFICIAL_REGIONS
+from kidney_lab.metrics.case_scores import Scoring, case_scores
+from kidney_lab.metrics.scoring import OFFICIAL_METRICS
+from kidney_lab.metrics.tolerances import TOLERANCES_MM
 
-METRICS: Final = ("dice", "surface_dice")
+__all__ = ["METRICS", "TOLERANCES_MM", "kits_scores"]
 
-TOLERANCES_MM: Final[dict[str, float]] = {
-    "kidney_and_mass": 1.0330772532390826,
-    "mass": 1.1328796488598762,
-    "tumor": 1.1498198361434828,
-    # The challenges give none for these two: they take the tolerance of the region that has the same outer surface.
-    "kidney": 1.0330772532390826,
-    "cyst": 1.1328796488598762,
-}
-"""Tolerance of the surface Dice for each region, in mm."""
+METRICS: Final = OFFICIAL_METRICS
 
 
 def kits_scores(
@@ -52,28 +43,4 @@ def kits_scores(
     Raises:
         InputError: if the shapes differ, the spacing is not positive, a region is unknown or a label is.
     """
-    check_pair(prediction, reference, spacing_mm)
-    unknown = [region for region in regions if region not in REGIONS]
-    if unknown:
-        raise InputError(f"The region {unknown[0]!r} is unknown: choose out of {', '.join(REGIONS)}.")
-    box = common_box(prediction, reference)
-    predicted, wanted = _labels(prediction[box], "prediction"), _labels(reference[box], "reference")
-    scores = {}
-    for region in regions:
-        inside, target = (np.isin(labels, REGIONS[region]) for labels in (predicted, wanted))
-        scores[region, "dice"] = dice(inside, target)
-        distances = surface_distances(inside, target, spacing_mm)
-        scores[region, "surface_dice"] = surface_dice(distances, TOLERANCES_MM[region])
-    return scores
-
-
-def _labels(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
-    """Returns whole, known labels as uint8, whatever number type the file had."""
-    labels = array.astype(np.uint8)
-    if array.size and (labels.max() > max(LABELS.values()) or not np.array_equal(labels, array)):
-        values = np.setdiff1d(array, [0, *LABELS.values()])
-        known = ", ".join(f"{value} {name}" for name, value in LABELS.items())
-        raise InputError(
-            f"The {what} holds the value {values[0]}, but the labels are 0 background, {known}: map them first."
-        )
-    return labels
+    return case_scores(prediction, reference, spacing_mm, Scoring(regions=tuple(regions)))

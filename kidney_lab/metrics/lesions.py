@@ -8,8 +8,9 @@ from tumors without any overlap. (A. Reinke et al., "Metrics reloaded", Nature M
 doi:10.1038/s41592-023-02151-z, call this instance detection with greedy matching by an overlap criterion.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -20,15 +21,6 @@ from kidney_lab.geometry import Spacing
 from kidney_lab.labels import REGIONS
 from kidney_lab.metrics.components import SPECK_ML, Component, connected_components
 from kidney_lab.metrics.surface import check_pair, common_box
-
-LESION_METRICS: Final = (
-    "lesion_count",
-    "lesions_found",
-    "lesion_sensitivity",
-    "lesion_false_positives",
-    "lesion_dice",
-)
-"""What `lesion_scores` gives of each region."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +85,18 @@ class Detection:
     def dice(self) -> float:
         """Mean Dice of the matched lesions; NaN where none is."""
         return float(np.mean([lesion.dice for lesion in self.found])) if self.found else np.nan
+
+
+LESION_METRICS: Final[Mapping[str, Callable[[Detection], float]]] = MappingProxyType(
+    {
+        "lesion_count": lambda lesions: len(lesions.reference),
+        "lesions_found": lambda lesions: len(lesions.found),
+        "lesion_sensitivity": lambda lesions: lesions.sensitivity,
+        "lesion_false_positives": lambda lesions: len(lesions.false_positives),
+        "lesion_dice": lambda lesions: lesions.dice,
+    }
+)
+"""What `lesion_scores` gives of each region."""
 
 
 def detect_lesions(
@@ -173,14 +177,7 @@ def lesion_scores(
     for region in regions:
         claimed, wanted = (np.isin(labels, REGIONS[region]) for labels in (prediction, reference))
         lesions = detect_lesions(claimed, wanted, spacing_mm, min_dice=min_dice, min_volume_ml=min_volume_ml)
-        values = (
-            len(lesions.reference),
-            len(lesions.found),
-            lesions.sensitivity,
-            len(lesions.false_positives),
-            lesions.dice,
-        )
-        scores |= {(region, metric): float(value) for metric, value in zip(LESION_METRICS, values, strict=True)}
+        scores |= {(region, metric): float(value(lesions)) for metric, value in LESION_METRICS.items()}
     return scores
 
 

@@ -37,15 +37,16 @@ class Confusion:
         return Confusion(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
 
 
-def confusion(prediction: NDArray[Any], reference: NDArray[Any]) -> Confusion:
+def confusion(prediction: NDArray[Any], reference: NDArray[Any], *, voxels: int | None = None) -> Confusion:
     """Counts the voxels of two masks, looking at their common box alone and holding one slice more than the masks.
 
     Args:
         prediction: mask `(D, H, W)`; nonzero is foreground.
         reference: mask of the same shape.
+        voxels: of the whole scan, where the masks were cut out of it.
 
     Returns:
-        The four counts, which add up to `D * H * W`.
+        The four counts, which add up to `voxels`, or to `D * H * W`.
 
     Raises:
         InputError: if the shapes differ or are not three-dimensional.
@@ -55,7 +56,7 @@ def confusion(prediction: NDArray[Any], reference: NDArray[Any]) -> Confusion:
     inside, wanted = prediction[box], reference[box]
     tp = sum(int(np.count_nonzero(np.logical_and(p, r))) for p, r in zip(inside, wanted, strict=True))
     fp, fn = int(np.count_nonzero(inside)) - tp, int(np.count_nonzero(wanted)) - tp
-    return Confusion(tp, fp, fn, prediction.size - tp - fp - fn)
+    return Confusion(tp, fp, fn, (voxels or prediction.size) - tp - fp - fn)
 
 
 def jaccard(counts: Confusion) -> float:
@@ -94,9 +95,14 @@ def precision(counts: Confusion) -> float:
 def f1(counts: Confusion) -> float:
     """F1, the harmonic mean of precision and recall: `2 tp / (2 tp + fp + fn)` in [0, 1]; undefined if both are empty.
 
-    The same formula as Dice, which the challenges set to 1 where both masks are empty (`kidney_lab.metrics.dice`).
+    The same formula as `dice`, which the challenges set to 1 where both masks are empty.
     """
     return _ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
+
+
+def dice(counts: Confusion) -> float:
+    """Dice by the challenges' rule for empty masks, as `kidney_lab.metrics.dice` of arrays: 1 if both are empty."""
+    return f1(counts) if counts.tp or counts.fp or counts.fn else 1.0
 
 
 def pixel_accuracy(counts: Confusion) -> float:

@@ -1,56 +1,79 @@
-"""An evaluation in parts: shards score their cases on any machine, and the last one to end puts the table together."""
+"""Results of single cases, kept until all of them are there.
 
-import hashlib
+An evaluation that is killed goes on where it was, and jobs that each score a shard of the cases meet in one folder:
+what is kept is the same for both. A result counts only for the very files and settings that it was made from.
+"""
+
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
+from kidney_lab.files import write_text
+from kidney_lab.metrics.case_scores import Scores, Scoring
+from kidney_lab.metrics.pairs import ScoredFiles
+from kidney_lab.metrics.strata import Stratum
 
-from kidney_lab.data.shards import parse_shard, take_shard
-from kidney_lab.metrics.evaluate import Pair, evaluate_pairs
-from kidney_lab.metrics.table import read_metrics, write_metrics
+FORMAT = 1
 
 
-def evaluate_shard(
-    pairs: Mapping[str, Pair], *, shard: str, regions: Sequence[str], workers: int | None, output: Path
-) -> pd.DataFrame | None:
-    """Scores one shard of the pairs and keeps its table under `output/shards`.
+@dataclass(frozen=True)
+class CaseResult:
+    """What an evaluation says of one case: its scores, and its row of `strata.csv` where that is wanted."""
 
-    A shard that is there already is not scored again, so that after a failure the same sweep scores what is missing.
+    scores: Scores
+    strata: dict[str, Stratum] | None = None
+
+
+class Parts:
+    """Results of single cases in a folder, one file each.
 
     Args:
-        pairs: all of them, case to (prediction, reference).
-        shard: `k/n`.
-        regions: names of the regions to score.
-        workers: processes.
-        output: folder of the evaluation.
-
-    Returns:
-        The table of all pairs once every shard has ended, in the order that one process gives; else None.
-
-    Raises:
-        InputError: as `parse_shard` and `evaluate_pairs`.
+        folder: made when a result is kept.
+        scoring: what is scored.
+        strata: whether strata are measured.
     """
-    _, n = parse_shard(shard)
-    parts = output / "shards" / _key(pairs, regions)
-    mine = parts / shard.replace("/", "-of-")
-    if not (mine / "summary.json").is_file():  # written last
-        chosen = take_shard(sorted(pairs), shard)
-        scores = evaluate_pairs({case: pairs[case] for case in chosen}, regions=regions, workers=workers)
-        write_metrics(scores, mine)
-    folders = [parts / f"{k}-of-{n}" for k in range(1, n + 1)]
-    if not all((folder / "summary.json").is_file() for folder in folders):
-        return None
-    whole = pd.concat([read_metrics(folder) for folder in folders], ignore_index=True)
-    order = {case: place for place, case in enumerate(pairs)}
-    return whole.sort_values("case", key=lambda column: column.map(order), kind="stable", ignore_index=True)
 
+    def __init__(self, folder: Path, scoring: Scoring, *, strata: bool) -> None:
+        self.folder = folder
+        self._settings = {"format": FORMAT, "scoring": asdict(scoring), "strata": strata}
 
-def _key(pairs: Mapping[str, Pair], regions: Sequence[str]) -> str:
-    """Names this evaluation: parts of another one, or of other files under the same names, are not mixed with it."""
-    facts = {
-        case: [[str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in pair]
-        for case, pair in pairs.items()
-    }
-    return hashlib.sha256(json.dumps([facts, list(regions)], sort_keys=True).encode()).hexdigest()[:12]
+    def read(self, case: ScoredFiles) -> CaseResult | None:
+        """Result of a case; None where there is none, or that of other files or settings."""
+        try:
+            kept = json.loads(self._file(case.id).read_text(encoding="utf-8"))
+            if kept["made_from"] != self._made_from(case):
+                return None
+            scores = {(region, metric): math.nan if v is None else float(v) for region, metric, v in kept["scores"]}
+            return CaseResult(scores, kept["strata"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def gather(self, cases: Sequence[ScoredFiles]) -> dict[str, CaseResult] | None:
+        """Results of all cases, in their order; None as long as one is missing."""
+        results = {case.id: result for case in cases if (result := self.read(case)) is not None}
+        return results if len(results) == len(cases) else None
+
+    def write(self, case: ScoredFiles, result: CaseResult) -> None:
+        """Keeps the result of a case; numbers read back to the same bits."""
+        rows = [(region, metric, None if math.isnan(v) else v) for (region, metric), v in result.scores.items()]
+        kept = {"made_from": self._made_from(case), "scores": rows, "strata": result.strata}
+        write_text(self._file(case.id), json.dumps(kept) + "\n")
+
+    def discard(self, cases: Iterable[str]) -> None:
+        """Removes the results of some cases, and the folder with the last of them."""
+        for case in cases:
+            self._file(case).unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or holds those of other cases
+            self.folder.rmdir()
+
+    def _file(self, case: str) -> Path:
+        return self.folder / f"{case}.json"
+
+    def _made_from(self, case: ScoredFiles) -> dict[str, Any]:
+        files = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in case.files]
+        facts: dict[str, Any] = json.loads(json.dumps({**self._settings, "files": files}))
+        return facts

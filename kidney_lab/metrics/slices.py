@@ -4,7 +4,7 @@ Only slices that hold the region in the prediction, in the reference or in both 
 undefined, and conventions for them would drown the rest. A slice with a false positive thus counts against a method.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,16 @@ def slice_mean(
     >>> slice_mean(lambda prediction, reference: float(prediction.sum() / reference.sum()), *masks)
     SliceMean(mean=1.0, n=3, n_undefined=0)
     """
-    values = np.array([metric(*pair) for pair in occupied_slices(prediction, reference)], dtype=float)
-    defined = values[~np.isnan(values)]
+    return mean_of([metric(*pair) for pair in occupied_slices(prediction, reference)])
+
+
+def mean_of(values: Sequence[float]) -> SliceMean:
+    """Mean of the values of the slices that hold the region, where they are defined.
+
+    >>> mean_of([0.5, float("nan"), 1.0])
+    SliceMean(mean=0.75, n=2, n_undefined=1)
+    """
+    everything = np.array(values, dtype=float)
+    defined = everything[~np.isnan(everything)]
     mean = float(defined.mean()) if defined.size else float("nan")
-    return SliceMean(mean, defined.size, values.size - defined.size)
+    return SliceMean(mean, defined.size, everything.size - defined.size)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kidney_lab.geometry import Spacing
-from kidney_lab.metrics.surface import check_shapes
+from kidney_lab.metrics.overlap import Confusion, confusion
 
 _MM3_PER_ML = 1000.0
 
@@ -44,6 +44,14 @@ def relative_volume_difference(prediction: NDArray[Any], reference: NDArray[Any]
     Raises:
         InputError: if the shapes differ or are not three-dimensional.
     """
-    check_shapes(prediction, reference)
-    predicted, wanted = np.count_nonzero(prediction), np.count_nonzero(reference)
-    return (predicted - wanted) / wanted if wanted else float("nan")
+    return relative_difference(confusion(prediction, reference))
+
+
+def relative_difference(counts: Confusion) -> float:
+    """The same of voxels that are counted already: `(fp - fn) / (tp + fn)`.
+
+    >>> relative_difference(Confusion(tp=3, fp=2, fn=1, tn=0))
+    0.25
+    """
+    wanted = counts.tp + counts.fn
+    return (counts.fp - counts.fn) / wanted if wanted else float("nan")

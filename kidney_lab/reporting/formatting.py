@@ -29,6 +29,25 @@ def mean_with_interval(interval: Interval) -> str:
     return f"{decimal(interval.mean)} [{decimal(interval.low)}, {decimal(interval.high)}]"
 
 
+def signed_with_interval(interval: Interval) -> str:
+    """Formats a mean difference and its confidence interval.
+
+    >>> signed_with_interval(Interval(0.0124, -0.0031, 0.03, 12, 0))
+    '+0.012 [-0.003, +0.030]'
+    """
+    mean, low, high = (MISSING if math.isnan(v) else f"{v:+.3f}" for v in (interval.mean, interval.low, interval.high))
+    return mean if math.isnan(interval.low) else f"{mean} [{low}, {high}]"
+
+
+def p_value(value: float) -> str:
+    """Formats the p-value of a test.
+
+    >>> p_value(0.0312), p_value(2e-9), p_value(float("nan"))
+    ('0.031', '<0.001', '—')
+    """
+    return "<0.001" if value < 0.001 else decimal(value)
+
+
 def duration(seconds: float | None) -> str:
     """Formats a time span.
 

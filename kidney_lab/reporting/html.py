@@ -13,15 +13,17 @@ from markupsafe import Markup
 from kidney_lab.files import write_text
 from kidney_lab.metrics.kits import METRICS
 from kidney_lab.reporting.case_table import case_table
+from kidney_lab.reporting.contents import Choices, Contents, collect
 from kidney_lab.reporting.curves import learning_curves
 from kidney_lab.reporting.formatting import decimal, words
-from kidney_lab.reporting.overview import COST_HEADER, TableRow, badges, command, cost_rows, facts, warnings
+from kidney_lab.reporting.overview import COST_HEADER, badges, command, cost_rows, facts, warnings
 from kidney_lab.reporting.panels import choose_panels
 from kidney_lab.reporting.plots import score_plot
 from kidney_lab.reporting.provenance import comparison_warnings, scored_part
 from kidney_lab.reporting.results import results_json
-from kidney_lab.reporting.runs import Run, read_runs
-from kidney_lab.reporting.scores import ScoreRow, score_rows
+from kidney_lab.reporting.runs import Run
+from kidney_lab.reporting.scores import ScoreRow
+from kidney_lab.reporting.sections import TableRow
 from kidney_lab.reporting.svg import color_class
 from kidney_lab.reporting.tables import HEADER, cases_markdown, score_cells, scores_markdown
 
@@ -51,49 +53,49 @@ class Report:
     skipped: tuple[str, ...]
 
 
-def write_report(runs: Sequence[Path], output: Path) -> Report:
+def write_report(runs: Sequence[Path], output: Path, choices: Choices | None = None) -> Report:
     """Writes `report.html`, `scores.md`, `cases.md` and `results.json` directly into a folder.
 
     Args:
-        runs: run folders; other paths are skipped, and the report says so.
+        runs: run folders, and folders that `task=evaluate` wrote; other paths are skipped, and the report says so.
         output: created if missing.
+        choices: what the runs are compared with, and by what; None: the defaults.
 
     Returns:
         What was written, and what was skipped.
 
     Raises:
-        InputError: if none of the paths is a run folder.
+        InputError: if none of the paths is a run folder, or a choice does not fit the runs.
     """
-    found, skipped = read_runs(runs)
-    for sentence in comparison_warnings(found):
+    contents = collect(runs, choices or Choices())
+    for sentence in (*comparison_warnings(contents.runs), *contents.left_out):
         log.warning("%s", sentence)
-    rows = score_rows({run.name: run.metrics for run in found})
     report = Report(
         html=output / "report.html",
         scores=output / "scores.md",
         cases=output / "cases.md",
         results=output / "results.json",
-        runs=tuple(run.path for run in found),
-        skipped=tuple(skipped),
+        runs=tuple(run.path for run in contents.runs),
+        skipped=tuple(contents.skipped),
     )
-    write_text(report.html, render(found, rows, skipped))
-    write_text(report.scores, scores_markdown(rows, found))
-    write_text(report.cases, cases_markdown(found))
-    write_text(report.results, results_json(found, rows))
+    notes, sections = contents.notes, contents.sections
+    write_text(report.html, render(contents))
+    write_text(report.scores, scores_markdown(contents.rows, contents.runs, notes=notes, sections=sections))
+    write_text(report.cases, cases_markdown(contents.runs))
+    write_text(report.results, results_json(contents))
     return report
 
 
-def render(runs: Sequence[Run], rows: Sequence[ScoreRow], skipped: Sequence[str]) -> str:
+def render(contents: Contents) -> str:
     """Makes the HTML page.
 
     Args:
-        runs: at least one.
-        rows: their scores.
-        skipped: sentences on paths that are no run.
+        contents: of at least one run.
 
     Returns:
         A page without any reference to something outside itself.
     """
+    runs, rows = contents.runs, contents.rows
     return page(
         "report.html.j2",
         color_class=color_class,
@@ -102,18 +104,21 @@ def render(runs: Sequence[Run], rows: Sequence[ScoreRow], skipped: Sequence[str]
         badges=badges(runs),
         warnings=warnings(runs),
         part=scored_part(runs),
-        runs=[_run_context(run) for run in runs],
+        runs=[_run_context(run, index) for index, run in enumerate(runs)],
         run_legend=[(index, run.name) for index, run in enumerate(runs)],
         header=HEADER,
-        tiles=_tiles(rows) if len(runs) == 1 else [],
+        tiles=_tiles([row for row in rows if row.run == runs[0].name]) if len(runs) == 1 else [],
         rows=_score_table(runs, rows),
+        by_run=len({row.run for row in rows}) > 1,
+        notes=contents.notes,
         score_plots=[(words(metric), Markup(score_plot(runs, metric))) for metric in METRICS] if rows else [],
+        sections=contents.sections,
         curves=[(curve, Markup(curve.svg)) for curve in learning_curves(runs)],
         cases=case_table(runs),
         panels=choose_panels(runs),
         cost_header=COST_HEADER,
         costs=[row for index, run in enumerate(runs) for row in cost_rows(run, index)],
-        skipped=skipped,
+        skipped=contents.skipped,
     )
 
 
@@ -142,11 +147,12 @@ def _own(name: str) -> Markup:
     return Markup((files("kidney_lab.reporting") / "templates" / name).read_text(encoding="utf-8"))
 
 
-def _run_context(run: Run) -> Context:
+def _run_context(run: Run, color: int) -> Context:
     return {
         "name": run.name,
+        "color": color,
         "facts": facts(run),
-        "command": command(run),
+        "command": "" if run.scores_only else command(run),
         "config": run.config,
         "versions": list((run.record.get("versions") or {}).items()),
     }
@@ -165,8 +171,14 @@ def _tiles(rows: Sequence[ScoreRow]) -> list[Context]:
 
 def _score_table(runs: Sequence[Run], rows: Sequence[ScoreRow]) -> list[TableRow]:
     color = {run.name: index for index, run in enumerate(runs)}
-    starts = range(0, len(rows), len(runs)) if len(runs) > 1 else ()  # of the regions
     return [
-        TableRow(row.run, color[row.run], score_cells(row), kind="group" if index in starts else "")
+        TableRow(row.run, color.get(row.run), score_cells(row), kind="group" if index in _starts(rows) else "")
         for index, row in enumerate(rows)
     ]
+
+
+def _starts(rows: Sequence[ScoreRow]) -> set[int]:
+    """Places where a region begins that has a row per run."""
+    if len({row.run for row in rows}) < 2:
+        return set()
+    return {index for index, row in enumerate(rows) if not index or row.region != rows[index - 1].region}

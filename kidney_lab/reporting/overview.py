@@ -8,6 +8,7 @@ from typing import Any, Final
 from kidney_lab.reporting.formatting import MISSING, count, decimal, duration, instant, mebibytes, text
 from kidney_lab.reporting.provenance import comparison_warnings, excluded_words, split_words, validation_warning
 from kidney_lab.reporting.runs import Run
+from kidney_lab.reporting.sections import TableRow
 
 COST_HEADER: Final = ("Stage", "Parameters", "Input", "FLOPs", "Epochs", "Steps", "Kept epoch", "Time", "Peak memory")
 
@@ -20,21 +21,11 @@ class Badge:
     kind: str = ""
 
 
-@dataclass(frozen=True)
-class TableRow:
-    """A row of a table that may compare runs; `kind` is a class of the style sheet."""
-
-    run: str
-    color: int
-    cells: Sequence[str]
-    kind: str = ""
-
-
 def badges(runs: Sequence[Run]) -> list[Badge]:
-    """What must be seen first: made-up data, no test, runs that did not end well, code that no commit holds."""
+    """What must be seen first: made-up data, no test, runs that did not end well or are none, code without a commit."""
     found = [Badge("Phantom data", "loud")] if any(run.synthesized for run in runs) else []
     found += [Badge("validation scores", "warn")] if any(run.scored == "validation" for run in runs) else []
-    statuses = list(dict.fromkeys(str(run.record.get("status", "unknown")) for run in runs))
+    statuses = list(dict.fromkeys(_status(run) for run in runs))
     found += [Badge(status, {"finished": "good", "failed": "bad"}.get(status, "warn")) for status in statuses]
     if any(run.record.get("dirty") for run in runs):
         found.append(Badge("uncommitted changes", "warn"))
@@ -59,12 +50,13 @@ def facts(run: Run) -> list[tuple[str, str]]:
     sizes = [data.get(key, MISSING) for key in ("n_train", "n_val", "n_test")]
     commit = text(record.get("commit"))[:12] + (", changed since" if record.get("dirty") else "")
     return [
-        ("Model and data", text(record.get("name"))),
+        ("Model and data", run.name if run.scores_only else text(record.get("name"))),
         ("Data", text(data.get("name")) + (" (synthesized)" if run.synthesized else "")),
         ("Cases: train, validation, test", ", ".join(map(str, sizes))),
+        ("Cases scored", str(run.metrics["case"].nunique())),
         ("Split", split_words(data)),
-        ("Excluded", excluded_words(data)),
-        ("Status", text(record.get("status"))),
+        ("Excluded", MISSING if run.scores_only else excluded_words(data)),
+        ("Status", _status(run)),
         ("Seed", text(record.get("seed"))),
         ("Commit", commit),
         ("Device", text(record.get("device"))),
@@ -75,7 +67,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 
 def cost_rows(run: Run, color: int) -> list[TableRow]:
-    """Cost of every stage, and of the whole run below."""
+    """Cost of every stage, of one case that was segmented, and of the whole run below."""
     rows = []
     for name, stage in (run.record.get("stages") or {}).items():
         cells = (
@@ -90,11 +82,34 @@ def cost_rows(run: Run, color: int) -> list[TableRow]:
             "",
         )
         rows.append(TableRow(run.name, color, cells))
+    rows += [TableRow(run.name, color, cells) for cells in _case_cells(run.record)]
     time, memory = run.record.get("wall_time_s"), run.record.get("peak_memory_mib")
     if rows or time is not None or memory is not None:
         total = ("Whole run", *[""] * (len(COST_HEADER) - 3), duration(time), mebibytes(memory))
         rows.append(TableRow(run.name, color, total, kind="total"))
     return rows
+
+
+def _case_cells(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Cells of the row on one case; none where an older run did not measure it."""
+    cost = record.get("cost_per_case")
+    if not cost:
+        return []
+    parameters = sum(stage.get("parameters", 0) for stage in (record.get("stages") or {}).values())
+    memory = mebibytes(cost["peak_mib"])
+    if cost.get("device_mib") is not None:
+        memory += f", GPU {mebibytes(cost['device_mib'])}"
+    cells = (
+        f"One case, of {cost['n']}",
+        count(parameters),
+        f"{cost['windows']:g} windows",
+        count(cost["flops"], "FLOPs"),
+    )
+    return [(*cells, *[""] * (len(COST_HEADER) - len(cells) - 2), duration(cost["seconds"]), memory)]
+
+
+def _status(run: Run) -> str:
+    return "scores only" if run.scores_only else text(run.record.get("status"))
 
 
 def command(run: Run) -> str:

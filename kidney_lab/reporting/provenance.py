@@ -38,7 +38,7 @@ def excluded_words(data: Mapping[str, Any]) -> str:
 
 
 def scored_part(runs: Sequence[Run]) -> str:
-    """Adjective for the cases that the runs were scored on: test, validation, or both where they differ."""
+    """Adjective for the cases that the runs were scored on: test, validation, evaluated, or more where they differ."""
     parts = sorted({run.scored for run in runs})
     return " or ".join(parts)
 
@@ -57,7 +57,9 @@ def validation_warning(runs: Sequence[Run]) -> list[str]:
 def comparison_warnings(runs: Sequence[Run]) -> list[str]:
     """Sentences on why scores of these runs cannot be compared, or not all of them."""
     found = []
-    if len({(run.data.get("name"), _cases(run)) for run in runs if run.data}) > 1:
+    described = [run for run in runs if run.data or not run.metrics.empty]
+    names = {run.data["name"] for run in described if "name" in run.data}  # unknown where there are scores alone
+    if len(names) > 1 or len({_cases(run) for run in described}) > 1:
         found.append("These runs were not all tested on the same cases, so that their scores cannot be compared.")
     editions: dict[str, set[str]] = {}
     for run in runs:

@@ -2,11 +2,14 @@
 
 import json
 import math
-from collections.abc import Sequence
 from typing import Any
 
+from kidney_lab.reporting.contents import Contents
+from kidney_lab.reporting.differences import Differences
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import ScoreRow
+from kidney_lab.reporting.statistics import Interval
+from kidney_lab.reporting.strata_tables import REGION, StratumScores
 
 KEPT = (
     "overrides",
@@ -19,47 +22,79 @@ KEPT = (
     "versions",
     "wall_time_s",
     "stages",
+    "cost_per_case",
 )
 """What is kept of a run's record; its paths are not, since they mean nothing elsewhere."""
 
 
-def results_json(runs: Sequence[Run], rows: Sequence[ScoreRow]) -> str:
+_TESTS = ("wilcoxon_p", "wilcoxon_p_holm", "t_p", "t_p_holm", "rank_biserial", "cohens_dz")
+
+
+def results_json(contents: Contents) -> str:
     """Writes down every run with its provenance and its scores.
 
     Args:
-        runs: at least one.
-        rows: their scores.
+        contents: of the report.
 
     Returns:
-        JSON: a list of runs; a score that is undefined is null.
+        JSON: a list of runs; a score that is undefined is null. A run that was compared with another one, or whose
+        cases are sorted into strata, has `differences` or `strata` as well.
     """
-    return json.dumps([_result(run, [row for row in rows if row.run == run.name]) for run in runs], indent=2) + "\n"
+    return json.dumps([_result(run, contents) for run in contents.runs], indent=2) + "\n"
 
 
-def _result(run: Run, rows: Sequence[ScoreRow]) -> dict[str, Any]:
+def _result(run: Run, contents: Contents) -> dict[str, Any]:
     data = {key: value for key, value in run.data.items() if key != "root"}
     overrides = [item for item in run.record.get("overrides", []) if not item.startswith(("data.root=", "hydra."))]
+    differences = _differences(run, contents.differences)
+    strata = {row.stratum: _stratum(row) for row in contents.strata if row.run == run.name}
     return {
         "name": run.name,
+        "scores_only": run.scores_only,
         **{key: run.record.get(key) for key in KEPT},
         "overrides": overrides,
         "data": data,
-        "scores": {row.region: _scores(row) for row in rows},
+        "scores": {row.region: _scores(row) for row in contents.rows if row.run == run.name},
+        **({"differences": differences} if differences else {}),
+        **({"strata": strata} if strata else {}),
     }
+
+
+def _differences(run: Run, found: Differences | None) -> dict[str, Any]:
+    if found is None or found.table.empty:
+        return {}
+    rows = found.table[found.table["run"] == run.name].to_dict("records")
+    scores: dict[str, Any] = {}
+    for row in rows:
+        interval = Interval(row["difference"], row["low"], row["high"], row["n"], row["n_undefined"])
+        tests = {name: _exact(row[name]) for name in _TESTS}
+        scores.setdefault(row["region"], {})[row["metric"]] = {**_interval(interval), **tests}
+    return {"baseline": found.baseline, "n_comparisons": len(found.table), "scores": scores} if scores else {}
+
+
+def _stratum(row: StratumScores) -> dict[str, Any]:
+    return {"n_cases": row.n, REGION: {metric: _interval(interval) for metric, interval in row.scores.items()}}
 
 
 def _scores(row: ScoreRow) -> dict[str, Any]:
     return {
-        metric: {
-            "mean": _number(score.interval.mean),
-            "interval_95": [_number(score.interval.low), _number(score.interval.high)],
-            "median": _number(score.median),
-            "n": score.interval.n,
-            "n_undefined": score.interval.n_undefined,
-        }
-        for metric, score in row.scores.items()
+        metric: {**_interval(score.interval), "median": _number(score.median)} for metric, score in row.scores.items()
     }
 
 
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(value, 6)
+def _interval(interval: Interval) -> dict[str, Any]:
+    return {
+        "mean": _number(interval.mean),
+        "interval_95": [_number(interval.low), _number(interval.high)],
+        "n": interval.n,
+        "n_undefined": interval.n_undefined,
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)
+
+
+def _exact(value: float) -> float | None:
+    """A p-value must not be rounded to 0."""
+    return None if math.isnan(value) else float(f"{value:.6g}")

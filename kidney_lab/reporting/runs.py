@@ -1,4 +1,4 @@
-"""Run folders, read back: what was run, on what, and how it went."""
+"""Run folders, read back: what was run, on what, and how it went; and folders that hold scores alone."""
 
 import json
 from collections import Counter
@@ -10,25 +10,27 @@ from typing import Any
 import pandas as pd
 
 from kidney_lab.errors import InputError
+from kidney_lab.metrics.strata import read_strata
 from kidney_lab.metrics.table import read_metrics
 
 RUN_FOLDER = (
     "A run folder is what `python -m kidney_lab` writes when it trains: it holds config.yaml, run.json and, after the "
-    "test phase, metrics.csv."
+    "test phase, metrics.csv; a folder of scores is what task=evaluate writes: metrics.csv and summary.json."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run folder.
+    """One run folder, or a folder of scores, of which nothing but the scores is known.
 
     Args:
         path: of the folder.
         name: short, and unlike that of every other run of the same report; says if validation cases were scored.
-        record: what `run.json` holds.
-        config: the composed configuration, YAML.
+        record: what `run.json` holds; empty for scores alone.
+        config: the composed configuration, YAML; empty for scores alone.
         metrics: `case,region,metric,value` of the cases that were scored, empty before the test phase.
         epochs: `stage,epoch,step` and a column per logged metric, empty before the first epoch.
+        strata: what kind of case each case is, see `kidney_lab.metrics.strata`; None where no `strata.csv` says it.
     """
 
     path: Path
@@ -37,6 +39,12 @@ class Run:
     config: str
     metrics: pd.DataFrame
     epochs: pd.DataFrame
+    strata: pd.DataFrame | None
+
+    @property
+    def scores_only(self) -> bool:
+        """Whether this is the work of `task=evaluate`: scores without the training behind them."""
+        return not self.record
 
     @property
     def data(self) -> dict[str, Any]:
@@ -50,22 +58,27 @@ class Run:
 
     @property
     def scored(self) -> str:
-        """The part of the split that was scored: "test", or "validation" where it has no test cases."""
-        return str(self.data.get("scored", "test"))
+        """The part of the split that was scored: "test", "validation" without any, "evaluated" where none is known."""
+        return "evaluated" if self.scores_only else str(self.data.get("scored", "test"))
 
 
 def read_run(path: Path) -> Run:
-    """Reads a run folder, finished or not.
+    """Reads a run folder, finished or not, or a folder of scores.
 
     Args:
         path: of the folder.
 
     Returns:
-        The run, under the name that it gave itself.
+        The run, under the name that it gave itself; scores alone under the name of their folder.
 
     Raises:
-        InputError: if the folder is no run, or one of its files is damaged.
+        InputError: if the folder is neither, or one of its files is damaged.
     """
+    if (path / "agreement.json").is_file():
+        raise InputError(f"{path} holds how far annotators agree, no run: name it by human={path}.")
+    if not (path / "run.json").is_file() and all((path / name).is_file() for name in ("metrics.csv", "summary.json")):
+        name = path.resolve().name
+        return Run(path, name, {}, "", read_metrics(path), epochs=pd.DataFrame(), strata=_strata(path))
     for needed in ("config.yaml", "run.json"):
         if not (path / needed).is_file():
             raise InputError(f"{path} is no run folder: it has no {needed}.")
@@ -80,6 +93,7 @@ def read_run(path: Path) -> Run:
             config=(path / "config.yaml").read_text(encoding="utf-8"),
             metrics=read_metrics(path) if (path / "metrics.csv").is_file() else _no_metrics(),
             epochs=pd.read_csv(epochs, dtype={"stage": str}) if epochs.is_file() else pd.DataFrame(),
+            strata=_strata(path),
         )
     except (ValueError, AttributeError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path} cannot be read as a run folder: {error}.") from error
@@ -89,7 +103,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     """Reads the run folders among some paths.
 
     Args:
-        paths: files and folders; what is no run is skipped.
+        paths: files and folders; what is neither a run nor a folder of scores is skipped.
 
     Returns:
         The runs, each with a name of its own, and one sentence for every path that was skipped.
@@ -111,7 +125,8 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 def _told_apart(runs: list[Run]) -> list[Run]:
     """Adds to a name that several runs share the overrides that tell them apart, or the folder where these do not."""
-    common = set.intersection(*(set(_overrides(run)) for run in runs))
+    trained = [set(_overrides(run)) for run in runs if not run.scores_only]
+    common = set.intersection(*trained) if trained else set()
     named = [_extended(run, ", ".join(o for o in _overrides(run) if o not in common)) for run in runs]
     for distinct in (runs, named):
         if len({run.name for run in distinct}) == len(runs):
@@ -127,6 +142,10 @@ def _overrides(run: Run) -> list[str]:
 
 def _extended(run: Run, addition: str) -> Run:
     return replace(run, name=f"{run.name} ({addition})") if addition else run
+
+
+def _strata(path: Path) -> pd.DataFrame | None:
+    return read_strata(path) if (path / "strata.csv").is_file() else None
 
 
 def _no_metrics() -> pd.DataFrame:

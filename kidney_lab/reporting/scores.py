@@ -52,7 +52,7 @@ def score_rows(tables: Mapping[str, pd.DataFrame]) -> list[ScoreRow]:
         A row per region and run, region after region so that runs can be compared.
     """
     return [
-        ScoreRow(name, region, {metric: _score(frame, region, metric) for metric in METRICS})
+        ScoreRow(name, region, {metric: score_of(frame, region, metric) for metric in METRICS})
         for region in regions_of(tables.values())
         for name, frame in tables.items()
     ]
@@ -91,6 +91,7 @@ def cases_worst_first(frame: pd.DataFrame) -> pd.DataFrame:
     return wide.reindex(columns=pd.MultiIndex.from_tuples(columns)).sort_values((region, "dice"), kind="stable")
 
 
-def _score(frame: pd.DataFrame, region: str, metric: str) -> Score:
+def score_of(frame: pd.DataFrame, region: str, metric: str) -> Score:
+    """Summarises one metric of one region over the cases."""
     values = values_of(frame, region, metric)
     return Score(bootstrap_interval(values.to_numpy()), float(values.median()) if len(values) else np.nan)

@@ -17,6 +17,7 @@ from kidney_lab.reporting.provenance import (
 )
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import ScoreRow, cases_worst_first, score_rows
+from kidney_lab.reporting.sections import TableSection, markdown_table, section_markdown
 
 MIN_WIDTHS = (15, 20, 6, 20, 5, 9)
 HEADER = ("Region", "Dice, mean [95% CI]", "Dice, median", "Surface Dice, mean [95% CI]", "Cases", "Undefined")
@@ -52,14 +53,28 @@ def score_cells(row: ScoreRow) -> list[str]:
     ]
 
 
-def scores_markdown(rows: Sequence[ScoreRow], runs: Sequence[Run]) -> str:
-    """Writes the table of scores, a row per region and run, under a line on each run."""
+def scores_markdown(
+    rows: Sequence[ScoreRow], runs: Sequence[Run], *, notes: Sequence[str] = (), sections: Sequence[TableSection] = ()
+) -> str:
+    """Writes the table of scores, a row per region and run, under a line on each run.
+
+    Args:
+        rows: of the table; their runs may be others than `runs`, such as the annotators.
+        runs: that are described.
+        notes: sentences under the table's caption.
+        sections: below it.
+
+    Returns:
+        Markdown.
+    """
     lines = [f"# Scores of the {scored_part(runs)} cases", ""]
     lines += [f"- **{run.name}**: {_provenance(run)}" for run in runs]
     lines += [line for sentence in (*validation_warning(runs), *comparison_warnings(runs)) for line in ("", sentence)]
     lines += ["", "Means over cases with 95 % bootstrap intervals; undefined values are left out.", ""]
+    lines += [line for sentence in notes for line in (sentence, "")]
     cells = [[row.run, *score_cells(row)] for row in rows]
-    return "\n".join([*lines, *_markdown(["Run", *HEADER], cells, n_text=2), ""])
+    lines += [*markdown_table(["Run", *HEADER], cells, n_text=2), ""]
+    return "\n".join([*lines, *(line for section in sections for line in section_markdown(section))])
 
 
 def cases_markdown(runs: Sequence[Run]) -> str:
@@ -73,7 +88,7 @@ def cases_markdown(runs: Sequence[Run]) -> str:
             continue
         header = ["Case", *(f"{words(column[0])}, {words(column[1])}" for column in wide.columns)]
         cells = [[str(case), *map(decimal, values)] for case, values in zip(wide.index, wide.to_numpy(), strict=True)]
-        lines += [*_markdown(header, cells, n_text=1), ""]
+        lines += [*markdown_table(header, cells, n_text=1), ""]
     return "\n".join(lines)
 
 
@@ -81,6 +96,8 @@ _PHANTOM = "**Phantom data**: the images are synthesized, so that these scores s
 
 
 def _provenance(run: Run) -> str:
+    if run.scores_only:
+        return f"scores only, of {run.metrics['case'].nunique()} cases; what made the predictions is not recorded"
     record = run.record
     commit = (
         f"{str(record.get('commit') or 'unknown')[:12]}{' with uncommitted changes' if record.get('dirty') else ''}"
@@ -95,8 +112,3 @@ def _provenance(run: Run) -> str:
         f"status {record.get('status', 'unknown')}",
     ]
     return ", ".join(facts) + (f". {_PHANTOM}" if run.synthesized else "")
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_text: int) -> list[str]:
-    lines = [header, ["---"] * n_text + ["---:"] * (len(header) - n_text), *rows]
-    return ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines]

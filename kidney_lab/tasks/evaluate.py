@@ -1,32 +1,112 @@
 """`task=evaluate`: score any tool's predictions against references."""
 
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from omegaconf import DictConfig
 
+import kidney_lab
+from kidney_lab.data.shards import take_shard
 from kidney_lab.errors import InputError
-from kidney_lab.labels import REGIONS
-from kidney_lab.metrics.evaluate import evaluate_pairs, match_pairs
-from kidney_lab.metrics.parts import evaluate_shard
-from kidney_lab.metrics.table import write_metrics
-from kidney_lab.reporting.tables import print_scores
+from kidney_lab.files import write_text
+from kidney_lab.metrics.case_scores import SCORED_REGIONS, Scoring, choose_regions
+from kidney_lab.metrics.evaluate import score_files
+from kidney_lab.metrics.pairs import ScoredFiles, find_images, match_pairs
+from kidney_lab.metrics.parts import CaseResult, Parts
+from kidney_lab.metrics.scoring import choose_metrics
+from kidney_lab.metrics.strata import strata_frame, write_strata
+from kidney_lab.metrics.table import metrics_frame, write_metrics
+from kidney_lab.tasks.score_tables import print_all_scores, print_by_size
+from kidney_lab.tasks.screen import log_to_screen
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate(config: DictConfig) -> None:
-    """Writes `metrics.csv` and `summary.json` into `output` and prints the table; a shard only adds its part to it."""
-    unknown = [name for name in config.regions if name not in REGIONS]
-    if unknown:
-        raise InputError(f"regions={unknown} is unknown: choose from {', '.join(REGIONS)}.")
-    pairs = match_pairs(Path(config.predictions), Path(config.references))
-    regions, workers, output = list(config.regions), config.prepare.workers, Path(config.output)
-    if config.shard is None:
-        scores = evaluate_pairs(pairs, regions=regions, workers=workers)
-    else:
-        whole = evaluate_shard(pairs, shard=config.shard, regions=regions, workers=workers, output=output)
-        if whole is None:
-            print(f"shard {config.shard} is scored; the last shard to end writes {output / 'metrics.csv'}")
-            return
-        scores = whole
-    write_metrics(scores, output)
-    print_scores(scores)
+    """Writes `metrics.csv`, `summary.json` and, if wanted, `strata.csv` into `output`, and prints the tables.
+
+    Results of single cases are kept in `output/parts` until all are there, so that an evaluation that was killed goes
+    on; a shard adds its cases to them, and the last one to end writes the tables.
+    """
+    scoring, cases, output = scoring_of(config), cases_of(config), Path(config.output)
+    parts = Parts(output / "parts", scoring, strata=config.strata)
+    with log_to_screen():
+        empty = [case.id for case in cases if case.prediction is None]
+        if empty:
+            _log.warning(
+                "missing=zero: %d of %d cases have no prediction and are scored as empty: %s",
+                len(empty),
+                len(cases),
+                ", ".join(empty),
+            )
+        mine = take_shard(cases, config.shard)
+        score_files(mine, scoring, strata=config.strata, workers=config.prepare.workers, parts=parts)
+    results = parts.gather(cases)
+    if results is None:
+        print(f"shard {config.shard} is scored; the last shard to end writes {output / 'metrics.csv'}")
+        return
+    record = {"predictions": config.predictions, "references": config.references, "empty": empty, **asdict(scoring)}
+    scores, strata = write_results(results, output, record=record)
+    parts.discard(results)
+    print_all_scores(scores)
+    if strata is not None:
+        print_by_size(scores, strata)
+        print(f"strata  {output / 'strata.csv'}")
     print(f"scores  {output / 'metrics.csv'}")
+
+
+def write_results(
+    results: Mapping[str, CaseResult], output: Path, *, record: Mapping[str, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Writes the tables of all cases, and what they were made with as `evaluation.json`.
+
+    Returns:
+        The tables of `metrics.csv` and of `strata.csv`; None where strata were not measured.
+    """
+    scores = metrics_frame({case: result.scores for case, result in results.items()})
+    rows = {case: result.strata for case, result in results.items() if result.strata is not None}
+    strata = strata_frame(rows) if rows else None
+    if strata is not None:
+        write_strata(strata, output)
+    write_metrics(scores, output)
+    write_text(output / "evaluation.json", json.dumps({"version": kidney_lab.__version__, **record}, indent=2) + "\n")
+    return scores, strata
+
+
+def scoring_of(config: DictConfig) -> Scoring:
+    """What the settings say is to be scored.
+
+    Raises:
+        InputError: a setting is unknown.
+    """
+    if config.score not in SCORED_REGIONS:
+        raise InputError(f"score={config.score} is unknown: choose {' or '.join(SCORED_REGIONS)}.")
+    for key in ("lesions", "strata"):
+        if not isinstance(config[key], bool):
+            raise InputError(f"{key}={config[key]} must be true or false.")
+    return Scoring(
+        regions=choose_regions(SCORED_REGIONS[config.score] if config.regions is None else config.regions),
+        metrics=choose_metrics(config.metrics),
+        surface=config.surface,
+        level=config.level,
+        lesions=config.lesions,
+        score=config.score,
+    )
+
+
+def cases_of(config: DictConfig) -> list[ScoredFiles]:
+    """Files of every case, sorted.
+
+    Raises:
+        InputError: names what is missing and what is superfluous.
+    """
+    pairs = match_pairs(Path(config.predictions), Path(config.references), missing=config.missing)
+    if config.images is not None and not config.strata:
+        raise InputError(f"images={config.images} is read for strata.csv alone: add strata=true, or leave it out.")
+    images = {} if config.images is None else find_images(Path(config.images), list(pairs))
+    return [ScoredFiles(case, *pair, images.get(case)) for case, pair in pairs.items()]

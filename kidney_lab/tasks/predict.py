@@ -1,5 +1,7 @@
 """`task=predict`: segment scans with a finished training."""
 
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -8,23 +10,36 @@ from rich.progress import track
 from kidney_lab.data.kits import IMAGE_FILE
 from kidney_lab.data.nifti import read_volume, write_volume
 from kidney_lab.errors import InputError
+from kidney_lab.inference.cost import CaseCost, CostMeter
 from kidney_lab.inference.load import load_method
+from kidney_lab.reporting.formatting import duration, mebibytes
 
 
 def predict(config: DictConfig) -> None:
     """Writes a label map per scan, on exactly the scan's grid."""
     work = plan(Path(config.input), Path(config.output))
-    method = load_method(config.run, config.device)
-    problems = []
+    meter = CostMeter(load_method(config.run, config.device))
+    problems, costs = [], []
     for image, output in track(work, "Scans", disable=len(work) == 1):
         try:
-            write_volume(output, method.segment_volume(read_volume(image)))
+            labels, cost = meter.segment(read_volume(image))
+            write_volume(output, labels)
+            costs.append(cost)
         except InputError as error:
             problems.append(str(error) if str(image) in str(error) else f"{image}: {error}")
-    done = len(work) - len(problems)
-    print(f"{done} label map{'' if done == 1 else 's'} in {config.output}")
+    print(f"{len(costs)} label map{'' if len(costs) == 1 else 's'} in {config.output}{words_on(costs)}")
     if problems:
         raise InputError.of("These scans could not be segmented; the others were:", problems)
+
+
+def words_on(costs: Sequence[CaseCost]) -> str:
+    """Says what a scan took: the median of the times, and the largest memory."""
+    if not costs:
+        return ""
+    memory = mebibytes(max(cost.peak_mib for cost in costs))
+    on_gpu = [cost.device_mib for cost in costs if cost.device_mib is not None]
+    gpu = f", GPU {mebibytes(max(on_gpu))}" if on_gpu else ""
+    return f" ({duration(statistics.median(cost.seconds for cost in costs))} a scan, memory {memory}{gpu})"
 
 
 def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:

@@ -13,6 +13,7 @@ from kidney_lab.data.dataset import Dataset
 from kidney_lab.errors import InputError
 from kidney_lab.reporting.clinical import print_sections, write_clinical_report
 from kidney_lab.reporting.clinical_comparison import PublishedTable
+from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
 
 PUBLISHED = Path("transfer_ensemble", "table1_clinical.json")
@@ -28,14 +29,24 @@ def report(config: DictConfig) -> None:
 
 
 def report_runs(config: DictConfig) -> None:
-    """Writes `report.html` of finished runs and its tables directly into `output`."""
+    """Writes `report.html` of finished runs and of scores, and its tables, directly into `output`."""
     runs = expand(str(config.runs))
     if not runs:
         raise InputError(f"runs={config.runs} matches nothing: name run folders, for example runs='runs/*'.")
-    written = write_report(runs, Path(config.output))
+    written = write_report(runs, Path(config.output), choices_of(config))
     for sentence in written.skipped:
         print(f"skipped {sentence}")
     print(f"report  {written.html}")
+
+
+def choices_of(config: DictConfig) -> Choices:
+    """What the configuration chooses of a report of runs."""
+    return Choices(
+        baseline=None if config.baseline is None else str(config.baseline),
+        metrics=[str(name) for name in config.metrics] if OmegaConf.is_list(config.metrics) else str(config.metrics),
+        human=None if config.human is None else Path(str(config.human)),
+        by=str(config.by),
+    )
 
 
 def report_clinical(config: DictConfig) -> None:

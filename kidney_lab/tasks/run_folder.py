@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
-from kidney_lab.memory import peak_mib
+from kidney_lab.memory import overall_peak_mib
 
 PACKAGES = ("kidney-lab", "torch", "pytorch-lightning", "monai", "hydra-core", "numpy", "scipy")
 HOW = (".trainer.", ".logger", ".callbacks.", ".prepare.", ".task.", ".data.num_workers", ".data.max_time")
@@ -110,7 +110,7 @@ class RunFolder:
                     status=status,
                     finished=_now(),
                     wall_time_s=round(before + time.monotonic() - started, 1),
-                    peak_memory_mib=round(peak_mib(), 1),
+                    peak_memory_mib=round(overall_peak_mib(), 1),
                 )
 
 

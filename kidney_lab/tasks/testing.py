@@ -1,6 +1,7 @@
 """The test phase of a training: segment the cases that are scored once, at the end, and score them officially."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.progress import track
 from torch import distributed
@@ -9,14 +10,19 @@ from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.kits import Case
 from kidney_lab.data.nifti import read_grid, read_volume, write_volume
 from kidney_lab.geometry import Volume, reorient
+from kidney_lab.inference.cost import CostMeter
+from kidney_lab.inference.cost_table import gather_costs, keep_cost, summarize_costs
 from kidney_lab.inference.load import load_method
-from kidney_lab.metrics.evaluate import evaluate_pairs
-from kidney_lab.metrics.table import write_metrics
+from kidney_lab.metrics.case_scores import Scoring
+from kidney_lab.metrics.evaluate import score_files
+from kidney_lab.metrics.pairs import ScoredFiles
+from kidney_lab.metrics.strata import strata_frame, write_strata
+from kidney_lab.metrics.table import metrics_frame, write_metrics
 from kidney_lab.reporting.figures import save_case_panel
 
 
 def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
-    """Writes `predictions/<case>.nii.gz` on every image's own grid, and a picture; ranks share the cases.
+    """Writes `predictions/<case>.nii.gz` on every image's own grid, a picture and what it took; ranks share the cases.
 
     Cases that are there already, from before an interruption, are kept.
 
@@ -29,11 +35,11 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
     rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if parallel else (0, 1)
     missing = [case for case in dataset.split.scored_cases if not prediction_file(run, case).is_file()]
     if missing:
-        method = load_method(run, device)
+        meter = CostMeter(load_method(run, device))
         for name in track(missing[rank::world_size], f"Segmenting {dataset.split.scored} cases", disable=rank > 0):
             case = dataset.cases[name]
             image = read_source_image(case)
-            prediction = method.segment_volume(image)
+            prediction, cost = meter.segment(image)
             ipl = reorient(image)
             save_case_panel(
                 run / "figures" / f"{name}.png",
@@ -42,7 +48,8 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
                 prediction=reorient(prediction).array,
                 spacing_mm=ipl.grid.spacing,
             )
-            write_volume(prediction_file(run, name), prediction)
+            keep_cost(run, name, cost)
+            write_volume(prediction_file(run, name), prediction)  # last: a case that has it is not segmented again
     if parallel:
         distributed.barrier()
 
@@ -56,10 +63,25 @@ def read_source_image(case: Case) -> Volume:
 
 
 def write_scores(run: Path, dataset: Dataset, workers: int | None) -> None:
-    """Writes `metrics.csv` and `summary.json` of the test cases, or validation cases where the split has no others."""
+    """Writes `metrics.csv`, `summary.json` and `strata.csv` of the test cases, or of validation cases without any.
+
+    The strata are what the references alone say of their cases.
+    """
     references = {name: dataset.cases[name].label for name in dataset.split.scored_cases}
-    pairs = {name: (prediction_file(run, name), path) for name, path in references.items() if path is not None}
-    write_metrics(evaluate_pairs(pairs, regions=dataset.regions, workers=workers), run, scored=dataset.split.scored)
+    files = [ScoredFiles(name, prediction_file(run, name), path) for name, path in references.items() if path]
+    results = score_files(files, Scoring(regions=tuple(dataset.regions)), strata=True, workers=workers)
+    write_strata(strata_frame({case: result.strata or {} for case, result in results.items()}), run)
+    scores = metrics_frame({case: result.scores for case, result in results.items()})
+    write_metrics(scores, run, scored=dataset.split.scored)
+
+
+def write_costs(run: Path, dataset: Dataset) -> dict[str, Any] | None:
+    """Writes `cost.csv` of the cases that were segmented.
+
+    Returns:
+        What `run.json` says of one case, see `summarize_costs`; None where nothing was measured.
+    """
+    return summarize_costs(gather_costs(run, dataset.split.scored_cases))
 
 
 def prediction_file(run: Path, case: str) -> Path:

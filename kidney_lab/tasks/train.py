@@ -25,7 +25,7 @@ from kidney_lab.reporting.tables import print_scores
 from kidney_lab.tasks.describe import describe_data, describe_device, device_of
 from kidney_lab.tasks.prepare import prepare_dataset
 from kidney_lab.tasks.run_folder import RunFolder, is_first_process
-from kidney_lab.tasks.testing import segment_scored_cases, write_scores
+from kidney_lab.tasks.testing import segment_scored_cases, write_costs, write_scores
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def train(config: DictConfig) -> None:
             run.update()
         segment_scored_cases(run.path, dataset, device.type)
         if is_first_process():
+            run.update(cost_per_case=write_costs(run.path, dataset))
             write_scores(run.path, dataset, config.prepare.workers)
     if is_first_process():
         report = write_report([run.path], run.path / "report")

@@ -57,7 +57,7 @@ def test_number_type_of_the_file_does_not_matter():
 def test_unknown_label_is_refused(value):
     wrong = kidney_with_tumor().astype(np.float32)
     wrong[4, 4, 4] = value
-    with pytest.raises(InputError, match=f"prediction holds the value {value}"):
+    with pytest.raises(InputError, match=f"The prediction holds the value {value}, but"):
         kits_scores(wrong, kidney_with_tumor(), SPACING_MM)
 
 

@@ -124,7 +124,7 @@ def test_scores_are_rows_of_the_table_by_region():
     scores = lesion_scores(prediction, reference, SPACING_MM, regions=("tumor", "mass"))
     assert list(scores) == [(region, metric) for region in ("tumor", "mass") for metric in LESION_METRICS]
     assert [scores["mass", metric] for metric in LESION_METRICS] == [2, 1, 0.5, 0, 1]
-    assert [scores["tumor", metric] for metric in LESION_METRICS[:4]] == [1, 0, 0, 0]
+    assert [scores["tumor", metric] for metric in list(LESION_METRICS)[:4]] == [1, 0, 0, 0]
     assert math.isnan(scores["tumor", "lesion_dice"])
 
 

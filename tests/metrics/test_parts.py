@@ -1,68 +1,88 @@
-import numpy as np
-import pandas as pd
+import dataclasses
+import math
+import os
+
 import pytest
 
-from kidney_lab.data.nifti import write_volume
-from kidney_lab.errors import InputError
-from kidney_lab.geometry import Volume, grid_from_spacing
-from kidney_lab.metrics import parts
-from kidney_lab.metrics.evaluate import evaluate_pairs, match_pairs
-from kidney_lab.metrics.parts import evaluate_shard
+from kidney_lab.data.shards import take_shard
+from kidney_lab.metrics.case_scores import Scoring
+from kidney_lab.metrics.evaluate import score_files
+from kidney_lab.metrics.pairs import ScoredFiles
+from kidney_lab.metrics.parts import CaseResult, Parts
 
-REGIONS = ("kidney_and_mass", "tumor")
-GRID = grid_from_spacing((6, 10, 10), (3.0, 1.0, 1.0))
+RESULT = CaseResult(
+    {("tumor", "dice"): 0.1 + 0.2, ("tumor", "hd95"): math.nan, ("cyst", "dice"): 1.0},
+    {"tumor_diameter_mm": 1 / 3, "size": None, "cyst_present": True, "tumor_count": 2, "slices": "<=1 mm"},
+)
 
 
 @pytest.fixture
-def pairs(tmp_path):
-    """Five cases whose predictions miss more and more of the kidney."""
-    for n in range(5):
-        reference = np.zeros(GRID.shape, np.uint8)
-        reference[1:5, 2:8, 2:8] = 1
-        reference[2, 3:5, 3:5] = 2
-        prediction = reference.copy()
-        prediction[:, 2 : 3 + n] = 0
-        write_volume(tmp_path / "references" / f"case_{n:05d}.nii.gz", Volume(reference, GRID))
-        write_volume(tmp_path / "predictions" / f"case_{n:05d}.nii.gz", Volume(prediction, GRID))
-    return match_pairs(tmp_path / "predictions", tmp_path / "references")
+def files(label_maps, tmp_path):
+    return [
+        ScoredFiles(
+            f"case_{n:05d}",
+            label_maps.write(tmp_path / "p" / f"{n}.nii.gz", label_maps.mask(n % 3)),
+            label_maps.write(tmp_path / "r" / f"{n}.nii.gz"),
+        )
+        for n in range(5)
+    ]
 
 
-def score(pairs, shard, output):
-    return evaluate_shard(pairs, shard=shard, regions=REGIONS, workers=1, output=output)
+def test_results_read_back_to_the_same_bits(files, tmp_path):
+    parts = Parts(tmp_path / "parts", Scoring(), strata=True)
+    parts.write(files[0], RESULT)
+
+    kept = parts.read(files[0])
+
+    assert kept.strata == RESULT.strata
+    assert list(kept.scores) == list(RESULT.scores)
+    assert math.isnan(kept.scores["tumor", "hd95"])
+    assert kept.scores["tumor", "dice"] == 0.1 + 0.2
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
-def test_the_last_shard_gives_the_table_of_one_process(pairs, tmp_path, n):
-    *before, whole = [score(pairs, f"{k}/{n}", tmp_path / "out") for k in range(1, n + 1)]
+@pytest.mark.parametrize("backwards", [False, True])
+def test_whichever_shard_ends_last_has_the_results_of_one_process(files, tmp_path, n, backwards):
+    expected = score_files(files, Scoring(), strata=True)
+    gathered = []
+    for k in sorted(range(1, n + 1), reverse=backwards):
+        parts = Parts(tmp_path / "parts", Scoring(), strata=True)  # each job has its own
+        score_files(take_shard(files, f"{k}/{n}"), Scoring(), strata=True, parts=parts)
+        gathered.append(parts.gather(files))
 
-    assert before == [None] * (n - 1)
-    pd.testing.assert_frame_equal(whole, evaluate_pairs(pairs, regions=REGIONS, workers=1))
-
-
-def test_a_shard_that_is_done_is_not_scored_again(pairs, tmp_path, monkeypatch):
-    score(pairs, "1/2", tmp_path / "out")
-    scored = []
-    original = parts.evaluate_pairs
-    monkeypatch.setattr(parts, "evaluate_pairs", lambda some, **rest: scored.extend(some) or original(some, **rest))
-
-    score(pairs, "1/2", tmp_path / "out")
-    whole = score(pairs, "2/2", tmp_path / "out")
-
-    assert scored == ["case_00001", "case_00003"]
-    assert whole["case"].nunique() == 5
+    all_there = n - 1 if backwards else min(n, len(files)) - 1  # of seven shards two have no case
+    assert gathered[:all_there] == [None] * all_there
+    assert gathered[-1] == expected
+    assert list(gathered[-1]) == list(expected)
 
 
-def test_parts_of_other_predictions_are_not_mixed_in(pairs, tmp_path):
-    score(pairs, "1/2", tmp_path / "out")
-    prediction = pairs["case_00000"][0]
-    write_volume(prediction, Volume(np.zeros(GRID.shape, np.uint8), GRID))
+def test_results_of_other_files_or_settings_do_not_count(files, label_maps, tmp_path):
+    parts = Parts(tmp_path / "parts", Scoring(), strata=False)
+    parts.write(files[0], RESULT)
 
-    assert score(pairs, "2/2", tmp_path / "out") is None
+    assert parts.read(files[0]) is not None
+    assert parts.read(dataclasses.replace(files[0], prediction=None)) is None
+    assert parts.read(dataclasses.replace(files[0], reference=files[1].reference)) is None
+    assert Parts(tmp_path / "parts", Scoring(regions=("tumor",)), strata=False).read(files[0]) is None
+    assert Parts(tmp_path / "parts", Scoring(), strata=True).read(files[0]) is None
+    os.utime(files[0].prediction, ns=(0, 0))  # another file of the same size
+    assert parts.read(files[0]) is None
 
 
-def test_a_broken_pair_is_named_by_the_shard_that_has_it(pairs, tmp_path):
-    pairs["case_00001"][0].write_bytes(b"no gzip")
+def test_a_damaged_result_counts_as_none(files, tmp_path):
+    parts = Parts(tmp_path / "parts", Scoring(), strata=False)
+    for text in ("", "[]", '{"made_from": 1}', "{"):
+        parts.folder.mkdir(exist_ok=True)
+        (parts.folder / "case_00000.json").write_text(text)
+        assert parts.read(files[0]) is None
 
-    assert score(pairs, "1/2", tmp_path / "out") is None
-    with pytest.raises(InputError, match="case_00001"):
-        score(pairs, "2/2", tmp_path / "out")
+
+def test_the_folder_goes_with_the_last_result(files, tmp_path):
+    parts = Parts(tmp_path / "parts", Scoring(), strata=False)
+    for case in files[:3]:
+        parts.write(case, RESULT)
+
+    parts.discard(["case_00000", "case_00001", "case_00004"])
+    assert [path.name for path in parts.folder.iterdir()] == ["case_00002.json"]
+    parts.discard(["case_00002"])
+    assert not parts.folder.exists()

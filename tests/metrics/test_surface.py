@@ -9,7 +9,7 @@ import scipy.ndimage
 
 from kidney_lab.errors import InputError
 from kidney_lab.labels import TUMOR
-from kidney_lab.metrics import surface, surface_dice, surface_distances
+from kidney_lab.metrics import surface_dice, surface_distances
 from kidney_lab.metrics.surfels import CORNERS, surfel_areas
 
 surface_distance = pytest.importorskip("surface_distance", reason="surface-distance is not installed")
@@ -62,17 +62,6 @@ def test_masks_that_fill_the_volume_equal_the_package():
     full, hollow = np.ones((4, 5, 6), dtype=bool), np.ones((4, 5, 6), dtype=bool)
     hollow[1:3, 2, 2:4] = False
     assert_equals_package(hollow, full, (2.0, 1.0, 0.5))
-
-
-def test_both_searches_for_the_nearest_element_find_the_same_distances(monkeypatch):
-    rng = np.random.default_rng(1)
-    prediction, reference = rng.random((2, 9, 9, 9)) < 0.1
-    found = []
-    for voxels_per_query in (0, 10**9):  # always the tree, always the transform
-        monkeypatch.setattr(surface, "_VOXELS_PER_QUERY", voxels_per_query)
-        found.append(surface_distances(prediction, reference, (2.5, 0.7, 0.9)))
-    np.testing.assert_array_equal(found[0].pred_to_ref, found[1].pred_to_ref)
-    np.testing.assert_array_equal(found[0].ref_to_pred, found[1].ref_to_pred)
 
 
 def test_single_voxels_are_as_far_apart_as_their_centres():

@@ -1,4 +1,4 @@
-"""Run folders as training leaves them, small."""
+"""Run folders as training leaves them, and folders of scores as evaluations do, small."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kidney_lab.metrics import metrics_frame, write_metrics
+from kidney_lab.metrics.strata import strata_frame, write_strata
 
 DICE = {"case_00001": 0.9, "case_00002": 0.5, "case_00003": 0.7, "case_00004": float("nan")}
 
@@ -66,3 +67,30 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return run
 
     return make
+
+
+@pytest.fixture
+def make_scores(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a folder of scores of the same cases; `sizes` writes the strata of the tumors too."""
+
+    def make(folder: str = "nnunet", *, gain: float = 0.05, sizes: dict[str, str] | None = None) -> Path:
+        scores = {
+            case: {("tumor", "dice"): value + gain, ("tumor", "surface_dice"): value / 2}
+            for case, value in DICE.items()
+        }
+        write_metrics(metrics_frame(scores), tmp_path / folder)
+        if sizes is not None:
+            write_strata(strata_frame({case: {"size": size} for case, size in sizes.items()}), tmp_path / folder)
+        return tmp_path / folder
+
+    return make
+
+
+@pytest.fixture
+def agreement(tmp_path: Path) -> Path:
+    """A folder that says how far annotators agree, of one case that was scored and one that was not."""
+    folder = tmp_path / "human"
+    scores = {case: {("tumor", "dice"): 0.96, ("cyst", "dice"): 0.9} for case in ("case_00001", "case_00100")}
+    write_metrics(metrics_frame(scores), folder)
+    (folder / "agreement.json").write_text("{}\n")
+    return folder

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kidney_lab.errors import InputError
+from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
 
 VOID = {"meta", "link", "img", "br"}
@@ -186,6 +187,82 @@ def test_editions_are_said_not_to_compare_on_the_page_in_the_table_and_in_the_lo
     report = write_report(runs, tmp_path / "out")
     for text in (Page(report.html.read_text()).text, report.scores.read_text(), caplog.text):
         assert "KiTS19's kidney label contains the cysts" in text
+
+
+def test_what_one_case_cost_stands_above_the_whole_run(make_run, tmp_path: Path):
+    cost = {"n": 4, "seconds": 12.5, "windows": 27, "flops": 1.1e13, "peak_mib": 900.0, "device_mib": 2048.0}
+    page = Page(write_report([make_run(cost_per_case=cost)], tmp_path).html.read_text())
+    _, _, case, total = page.tables["cost-table"]
+    assert case[:4] == ["One case, of 4", "5.60 M", "27 windows", "11.0 TFLOPs"]
+    assert case[-2:] == ["12.5 s", "900 MiB, GPU 2.0 GiB"]
+    assert total[0] == "Whole run"
+
+
+def test_runs_are_compared_with_the_first_on_the_page_and_in_markdown(make_run, make_scores, tmp_path: Path):
+    report = write_report([make_run(), make_scores()], tmp_path / "out")
+    page = Page(report.html.read_text())
+    header, dice, surface = page.tables["differences-table"]
+    assert header[:3] == ["Run", "Score", "Difference, mean [95% CI]"]
+    assert dice[:4] == ["nnunet", "Tumor: Dice ↑", "+0.050 [+0.050, +0.050]", "3 of 4"]
+    assert dice[4] == "0.250 (0.250)"  # all three of one sign: 2 of 8; the other difference is none, and no test
+    assert surface[4:] == ["— (—)", "— (—)", "—", "—"]
+    for text in (page.text, report.scores.read_text()):
+        assert "Differences to unet3d-kits19" in text
+        assert "Not scored for every case by every run, so not compared: Kidney and mass: Dice" in text
+    assert {"differences", "differences-table"} <= page.ids
+
+
+def test_runs_on_other_cases_are_said_not_to_be_compared_everywhere(make_run, make_scores, tmp_path: Path, caplog):
+    report = write_report([make_run(dice={"case_00009": 0.5}), make_scores()], tmp_path / "out")
+    page = Page(report.html.read_text())
+    assert "differences-table" not in page.tables
+    for text in (page.text, report.scores.read_text(), caplog.text):
+        assert "Compared on different cases: nnunet was scored on 4, unet3d-kits19 on 1, and 0 are in both" in text
+
+
+def test_scores_alone_are_marked_and_offer_no_command(make_scores, make_run, tmp_path: Path):
+    page = Page(write_report([make_scores()], tmp_path / "one").html.read_text())
+    assert "scores only" in page.text
+    assert "Scores of the evaluated cases" in page.text
+    assert "Run it again" not in page.text
+    assert page.open == []
+
+    page = Page(write_report([make_run(), make_scores()], tmp_path / "two").html.read_text())
+    header, run, scores = page.tables["run-table"]
+    assert [row[header.index("Status")] for row in (run, scores)] == ["finished", "scores only"]
+    assert page.text.count("python -m kidney_lab model=unet3d") == 1
+
+
+def test_annotators_are_a_row_of_the_scores_and_of_no_test(make_run, make_scores, agreement, tmp_path: Path):
+    choices = Choices(human=agreement)
+    report = write_report([make_run()], tmp_path / "one", choices)
+    page = Page(report.html.read_text())
+    assert [row[:3] for row in page.tables["score-table"]][2:] == [
+        ["human agreement", "Kidney and mass", "—"],
+        ["unet3d-kits19", "Tumor", page.tables["score-table"][3][2]],
+        ["human agreement", "Tumor", "0.960 [0.960, 0.960]"],
+    ]
+    assert page.open == []
+    for text in (page.text, report.scores.read_text()):
+        assert "1 of them among those scored here" in text
+    assert page.text.count("mean Dice") == 2  # tiles of the run alone
+
+    page = Page(write_report([make_run("b"), make_scores()], tmp_path / "two", choices).html.read_text())
+    assert {row[0] for row in page.tables["differences-table"][1:]} == {"nnunet"}
+
+
+def test_scores_by_tumor_size_follow_where_strata_are_known(make_run, make_scores, tmp_path: Path):
+    sizes = {"case_00001": "<=2 cm", "case_00002": "4-7 cm", "case_00003": "4-7 cm", "case_00004": ">7 cm"}
+    page = Page(write_report([make_scores(gain=0.0, sizes=sizes)], tmp_path / "one").html.read_text())
+    assert [row[:3] for row in page.tables["strata-table"]] == [
+        ["Stratum", "Cases", "Dice ↑, mean [95% CI]"],
+        ["<=2 cm", "1", "0.900"],
+        ["4-7 cm", "2", "0.600 [0.500, 0.700]"],
+        [">7 cm", "1", "—"],
+    ]
+    assert "Tumor scores by tumor size" in page.text
+    page = Page(write_report([make_run()], tmp_path / "two").html.read_text())
+    assert "strata-table" not in page.tables
 
 
 def test_run_that_failed_early_can_be_reported(make_run, tmp_path: Path):

@@ -66,3 +66,10 @@ def test_only_runs_with_validation_scores_are_warned_of(make_run):
     assert "The split of unet3d-kits19 (validation) has no test cases" in sentence
     assert "other" not in sentence
     assert validation_warning(runs[1:]) == []
+
+
+def test_scores_alone_are_said_not_to_compare_only_where_their_cases_differ(make_run, make_scores):
+    runs, _ = read_runs([make_run(), make_scores()])
+    assert comparison_warnings(runs) == []
+    runs, _ = read_runs([make_run("other", dice={"case_00001": 0.5}), make_scores()])
+    assert "not all tested on the same cases" in comparison_warnings(runs)[0]

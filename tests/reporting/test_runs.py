@@ -45,3 +45,40 @@ def test_runs_of_one_recipe_are_told_apart_by_their_folders(make_run):
     assert [run.name for run in runs] == ["unet3d-kits19 (0)", "unet3d-kits19 (1)"]
     runs, _ = read_runs([make_run("b/run"), make_run("c/run")])
     assert len({run.name for run in runs}) == 2
+
+
+def test_a_folder_of_scores_is_read_under_its_own_name(make_scores, tmp_path, monkeypatch):
+    run = read_run(make_scores("their nnU-Net"))
+    assert (run.name, run.scores_only, run.scored, run.data) == ("their nnU-Net", True, "evaluated", {})
+    assert len(run.metrics) == 8
+    assert run.strata is None
+    monkeypatch.chdir(tmp_path / "their nnU-Net")
+    assert read_run(Path()).name == "their nnU-Net"
+
+
+def test_scores_without_their_summary_are_no_folder_of_scores(make_scores):
+    folder = make_scores()
+    (folder / "summary.json").unlink()  # written last
+    with pytest.raises(InputError, match=r"no run folder: it has no config\.yaml"):
+        read_run(folder)
+
+
+def test_strata_are_read_with_the_scores(make_scores, make_run):
+    assert read_run(make_scores(sizes={"case_00001": ">7 cm"})).strata["size"].tolist() == [">7 cm"]
+    assert read_run(make_run()).strata is None
+
+
+def test_damaged_strata_are_told(make_scores):
+    folder = make_scores()
+    (folder / "strata.csv").write_text("size\n1\n")
+    with pytest.raises(InputError, match=r"strata\.csv cannot be read: it has no column case"):
+        read_run(folder)
+
+
+def test_folders_of_scores_beside_runs_do_not_change_how_these_are_told_apart(make_run, make_scores):
+    paths = [make_run("0", overrides=["a=1", "seed=0"]), make_scores(), make_run("1", overrides=["a=1", "seed=1"])]
+    assert [run.name for run in read_runs(paths)[0]] == [
+        "unet3d-kits19 (seed=0)",
+        "nnunet",
+        "unet3d-kits19 (seed=1)",
+    ]

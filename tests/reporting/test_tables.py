@@ -5,6 +5,7 @@ from rich.console import Console
 
 from kidney_lab.reporting.runs import read_run, read_runs
 from kidney_lab.reporting.scores import score_rows
+from kidney_lab.reporting.sections import TableRow, TableSection
 from kidney_lab.reporting.tables import cases_markdown, print_scores, scores_markdown
 
 
@@ -66,3 +67,20 @@ def test_a_title_stands_above_the_scores_in_the_terminal(make_run):
 
 def test_run_without_scores_says_so(make_run):
     assert "No test scores." in cases_markdown(read_runs([make_run(dice={})])[0])
+
+
+def test_scores_alone_are_said_to_be_so(make_scores):
+    runs, _ = read_runs([make_scores()])
+    text = scores_markdown([], runs)
+    assert "# Scores of the evaluated cases" in text
+    assert "- **nnunet**: scores only, of 4 cases; what made the predictions is not recorded" in text
+
+
+def test_notes_and_sections_stand_around_the_table(make_run):
+    runs, _ = read_runs([make_run()])
+    section = TableSection(
+        "x", "By size", "Means.", ("Stratum", "Dice"), [TableRow("unet3d-kits19", 0, [">7 cm", "0.9"])]
+    )
+    text = scores_markdown([], runs, notes=["Mind this."], sections=[section])
+    assert text.index("Mind this.") < text.index("| Run | Region |") < text.index("## By size")
+    assert "| unet3d-kits19 | >7 cm | 0.9 |" in text

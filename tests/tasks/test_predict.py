@@ -1,3 +1,5 @@
+import re
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -16,8 +18,9 @@ def case(smoke_run):
 def test_a_scan_gets_the_label_map_that_the_test_phase_gave_it(smoke_run, case, command, tmp_path):
     name, image = case
     output = tmp_path / "my label [1]=x.nii.gz"
-    command("task=predict", f"run={smoke_run}", f"input={image}", f"output={output}", cwd=tmp_path)
+    result = command("task=predict", f"run={smoke_run}", f"input={image}", f"output={output}", cwd=tmp_path)
 
+    assert re.search(r"1 label map in .* \([0-9.]+ s a scan, memory [0-9.]+ (MiB|GiB)\)", result.stdout)
     expected = nib.load(smoke_run / "predictions" / f"{name}.nii.gz")
     found = nib.load(output)
     np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from kidney_lab.metrics import write_metrics
 from kidney_lab.tasks.report import expand
 
 
@@ -27,6 +28,39 @@ def test_a_single_run_with_brackets_in_its_name_is_itself(smoke_run, command, tm
     command("task=report", f"runs={smoke_run}", f"output={tmp_path / 'out'}", cwd=tmp_path)
 
     assert "unet3d-phantom" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.fixture
+def scores(smoke_run, tmp_path):
+    """Scores of the run's own cases, a little better, as if another tool had predicted them."""
+    folder = tmp_path / "other tool [1]=x"
+    table = pd.read_csv(smoke_run / "metrics.csv")
+    write_metrics(table.assign(value=table["value"] * 0.5 + 0.5), folder)
+    return folder
+
+
+def test_scores_of_another_tool_are_compared_with_the_run_that_is_named(smoke_run, scores, command, tmp_path):
+    arguments = [f"runs={scores}", f"baseline={smoke_run}", "metrics=[dice]", "by=slices", "output=out"]
+    command("task=report", *arguments, cwd=tmp_path)
+
+    text = (tmp_path / "out" / "scores.md").read_text()
+    assert "## Differences to unet3d-phantom" in text
+    assert "| other tool [1]=x | Tumor: Dice" in text
+    assert "Surface Dice \N{UPWARDS ARROW}" not in text.partition("## Tumor scores")[0]
+    assert "## Tumor scores by slices" in text
+
+
+def test_choices_that_do_not_fit_the_runs_are_refused_in_one_sentence(scores, command, tmp_path):
+    for arguments, message in (
+        (["baseline=nothing"], "baseline=nothing is no run of this report: name one of other tool [1]=x"),
+        (["metrics=volume"], "metrics=volume: no run was scored by volume; choose official, all, or out of dice"),
+        ([f"human={tmp_path}"], "holds no agreement of annotators (no agreement.json and no metrics.csv)"),
+    ):
+        result = command("task=report", f"runs={scores}", "output=out", *arguments, cwd=tmp_path, check=False)
+        assert result.returncode == 2
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_clinical_table_is_printed_and_written(command, shared_data, tmp_path):

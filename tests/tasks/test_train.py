@@ -12,6 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from kidney_lab.metrics.strata import read_strata
 from kidney_lab.metrics.table import read_metrics
 
 
@@ -22,6 +23,8 @@ def test_a_run_folder_holds_what_the_contract_says(smoke_run):
         "stages/segmentation/last.ckpt",
         "metrics.csv",
         "summary.json",
+        "strata.csv",
+        "cost.csv",
         "epochs.csv",
         "split.json",
         "run.log",
@@ -58,6 +61,22 @@ def test_every_test_case_is_scored_in_every_region(smoke_run):
     assert sorted(set(scores["case"])) == sorted(split["test"])
     assert len(scores) == 2 * 3 * 2  # cases, regions, metrics
     assert set(scores["metric"]) == {"dice", "surface_dice"}
+
+
+def test_every_test_case_has_its_strata_and_its_cost(smoke_run):
+    test = sorted(json.loads((smoke_run / "split.json").read_text())["test"])
+    costs, record = pd.read_csv(smoke_run / "cost.csv"), json.loads((smoke_run / "run.json").read_text())
+
+    assert sorted(read_strata(smoke_run)["case"]) == costs["case"].tolist() == test
+    assert (read_strata(smoke_run)["tumor_diameter_mm"] > 0).all()  # every phantom has a tumor
+    assert (costs["seconds"] > 0).all()
+    # every window has the model's size, which is that of the stage's samples
+    assert (costs["flops"] == costs["windows"] * record["stages"]["segmentation"]["flops"]).all()
+    assert record["cost_per_case"]["n"] == 2
+    assert record["cost_per_case"]["seconds"] == pytest.approx(costs["seconds"].median())
+    assert record["peak_memory_mib"] >= costs["peak_mib"].max() - 1
+    assert not (smoke_run / "costs").exists()
+    assert "One case, of 2" in (smoke_run / "report" / "report.html").read_text()
 
 
 def test_epochs_are_a_row_each(smoke_run):
@@ -278,3 +297,4 @@ def test_two_processes_train_together(command, tmp_path):
     assert record["status"] == "finished"
     assert record["stages"]["segmentation"]["steps"] == 2  # half as many as alone: the batch is twice as large
     assert len(list((tmp_path / "run" / "predictions").glob("*.nii.gz"))) == 2
+    assert len(pd.read_csv(tmp_path / "run" / "cost.csv")) == 2  # one of each process

@@ -1,0 +1,139 @@
+"""The table of metrics: every name that `metrics=` takes and `metrics.csv` holds, with its unit and direction.
+
+A metric is a function of a `Measurement`, so that all metrics of a region share one count of voxels, one computation of
+distances and one matching of lesions. Formulas, and what they give for empty masks, stand where they are defined:
+`overlap`, `volume`, `surface`, `distances` and `lesions` in `kidney_lab.metrics`.
+
+Metrics that are not of one region (`generalized_dice`) or that need probabilities (`expected_calibration_error`) are
+functions for Python alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final, Literal
+
+from kidney_lab.errors import InputError
+from kidney_lab.metrics import overlap
+from kidney_lab.metrics.distances import average_symmetric_surface_distance, hausdorff_distance
+from kidney_lab.metrics.lesions import LESION_METRICS
+from kidney_lab.metrics.measurement import Measurement
+from kidney_lab.metrics.overlap import Confusion
+from kidney_lab.metrics.surface import SurfaceDistances, surface_dice
+from kidney_lab.metrics.volume import relative_difference
+
+Better = Literal["higher", "lower", "zero", "neither"]
+"""Which values are better: large ones, small ones, those near zero, or none, where the number only describes."""
+
+PER_SLICE: Final = "_per_slice"
+"""Ends the name of a metric that is the mean over the axial slices that hold the region."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of one region.
+
+    Args:
+        title: in words, for tables.
+        unit: "" for shares and counts, or "mm".
+        better: which values are better.
+        needs: what it is made of; "surfaces" take the time, "lesions" are of tumors and cysts alone.
+        symmetric: whether exchanging prediction and reference changes nothing.
+        compute: value of a measurement; NaN where undefined.
+    """
+
+    title: str
+    unit: str
+    better: Better
+    needs: Literal["voxels", "surfaces", "lesions"]
+    symmetric: bool
+    compute: Callable[[Measurement], float]
+
+
+def _counted(
+    title: str, function: Callable[[Confusion], float], *, better: Better = "higher", symmetric: bool = False
+) -> Metric:
+    return Metric(title, "", better, "voxels", symmetric, lambda masks: function(masks.counts))
+
+
+def _measured(title: str, function: Callable[[SurfaceDistances], float]) -> Metric:
+    return Metric(title, "mm", "lower", "surfaces", True, lambda masks: function(masks.distances))
+
+
+def _detected(title: str, name: str, better: Better) -> Metric:
+    return Metric(title, "", better, "lesions", False, lambda masks: float(LESION_METRICS[name](masks.lesions)))
+
+
+METRIC_TABLE: Final[Mapping[str, Metric]] = MappingProxyType(
+    {
+        "dice": _counted("Dice", overlap.dice, symmetric=True),
+        "surface_dice": Metric(
+            "Surface Dice", "", "higher", "surfaces", True, lambda m: surface_dice(m.distances, m.tolerance_mm)
+        ),
+        "jaccard": _counted("Jaccard index (IoU)", overlap.jaccard, symmetric=True),
+        "sensitivity": _counted("Sensitivity (recall)", overlap.sensitivity),
+        "specificity": _counted("Specificity", overlap.specificity),
+        "precision": _counted("Precision", overlap.precision),
+        "f1": _counted("F1", overlap.f1, symmetric=True),
+        "pixel_accuracy": _counted("Pixel accuracy", overlap.pixel_accuracy, symmetric=True),
+        "background_accuracy": _counted(
+            "Pixel accuracy of an empty prediction", overlap.background_accuracy, better="neither"
+        ),
+        "rvd": _counted("Relative volume difference", relative_difference, better="zero"),
+        "assd": _measured("Average symmetric surface distance", average_symmetric_surface_distance),
+        "hd": _measured("Hausdorff distance", hausdorff_distance),
+        "hd95": _measured("Hausdorff distance, 95th percentile", lambda d: hausdorff_distance(d, percentile=95)),
+        "lesion_count": _detected("Lesions in the reference", "lesion_count", "neither"),
+        "lesions_found": _detected("Lesions found", "lesions_found", "higher"),
+        "lesion_sensitivity": _detected("Sensitivity for lesions", "lesion_sensitivity", "higher"),
+        "lesion_false_positives": _detected("Falsely positive lesions", "lesion_false_positives", "lower"),
+        "lesion_dice": _detected("Dice of found lesions", "lesion_dice", "higher"),
+    }
+)
+"""Every metric by its name, in the order of tables."""
+
+OFFICIAL_METRICS: Final = ("dice", "surface_dice")
+MASK_METRICS: Final = tuple(name for name in METRIC_TABLE if name not in LESION_METRICS)
+
+
+def choose_metrics(chosen: str | Sequence[str]) -> tuple[str, ...]:
+    """Reads the setting `metrics=`.
+
+    Args:
+        chosen: "official" (dice and surface_dice), "all" (of masks), or one or several names.
+
+    Returns:
+        Names, each once, in the order given.
+
+    Raises:
+        InputError: a name is unknown, or there is none.
+
+    >>> choose_metrics("official"), choose_metrics(["hd95", "dice"])
+    (('dice', 'surface_dice'), ('hd95', 'dice'))
+    """
+    groups = {"official": OFFICIAL_METRICS, "all": MASK_METRICS}
+    if isinstance(chosen, str):
+        return groups[chosen] if chosen in groups else choose_metrics([chosen])
+    unknown = [name for name in chosen if name not in MASK_METRICS]
+    choice = f"choose official, all, or a list out of {', '.join(MASK_METRICS)}."
+    if unknown:
+        hint = " here (lesions=true brings it)" if unknown[0] in LESION_METRICS else ""
+        raise InputError(f"The metric {unknown[0]!r} is unknown{hint}: {choice}")
+    if not chosen:
+        raise InputError(f"The list of metrics is empty: {choice}")
+    return tuple(dict.fromkeys(chosen))
+
+
+def find_metric(name: str) -> Metric | None:
+    """Looks up the name of a metric as it stands in `metrics.csv`.
+
+    Args:
+        name: such as "hd95" or "hd95_per_slice".
+
+    Returns:
+        Its row of the table, where a mean over slices says so in its title; None for a metric of the user's own.
+    """
+    metric = METRIC_TABLE.get(name.removesuffix(PER_SLICE))
+    if metric is None or not name.endswith(PER_SLICE):
+        return metric
+    return replace(metric, title=f"{metric.title}, mean over slices")

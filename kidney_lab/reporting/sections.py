@@ -1,0 +1,55 @@
+"""Tables that may compare runs: the same rows for the page and for Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table that may compare runs; `kind` is a class of the style sheet, and no run has no colour."""
+
+    run: str
+    color: int | None
+    cells: Sequence[str]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class TableSection:
+    """A part of the report that is one table.
+
+    Args:
+        id: anchor in the page.
+        title: heading.
+        caption: what the numbers are.
+        header: of the columns after that of the run.
+        rows: with or without the name of the run in front, see `by_run`.
+        notes: sentences on what is not in the table.
+        by_run: whether the first column names the run.
+    """
+
+    id: str
+    title: str
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[TableRow]
+    notes: Sequence[str] = ()
+    by_run: bool = True
+
+
+def section_markdown(section: TableSection) -> list[str]:
+    """Writes a section in Markdown, line by line."""
+    lines = [f"## {section.title}", ""]
+    for sentence in (*([section.caption] if section.rows else []), *section.notes):
+        lines += [sentence, ""]
+    if section.rows:
+        front = ["Run"] if section.by_run else []
+        rows = [[*([row.run] if section.by_run else []), *row.cells] for row in section.rows]
+        lines += [*markdown_table([*front, *section.header], rows, n_text=len(front) + 1), ""]
+    return lines
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_text: int) -> list[str]:
+    """Writes a table in Markdown, the first `n_text` columns to the left and numbers to the right."""
+    lines = [header, ["---"] * n_text + ["---:"] * (len(header) - n_text), *rows]
+    return ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines]

@@ -1,0 +1,28 @@
+import pytest
+
+from kidney_lab.errors import InputError
+from kidney_lab.reporting.human import HumanAgreement
+from kidney_lab.reporting.runs import read_run
+
+
+def test_what_annotators_agree_on_is_read_and_said_to_be_of_contours(agreement, make_run):
+    human = HumanAgreement.read(agreement)
+
+    assert set(human.of_regions(["tumor", "kidney_and_mass"])["region"]) == {"tumor"}
+    sentence = human.words([read_run(make_run())])
+    assert "on 2 cases, 1 of them among those scored here" in sentence
+    assert "contours" in sentence
+    assert "not detection" in sentence
+
+
+def test_a_folder_without_agreement_is_refused(agreement, make_run):
+    with pytest.raises(InputError, match=r"human=.*run holds no agreement of annotators \(no agreement.json\): name a"):
+        HumanAgreement.read(make_run())
+    (agreement / "metrics.csv").unlink()
+    with pytest.raises(InputError, match=r"no metrics\.csv"):
+        HumanAgreement.read(agreement)
+
+
+def test_an_agreement_is_no_run(agreement):
+    with pytest.raises(InputError, match="holds how far annotators agree, no run: name it by human="):
+        read_run(agreement)
