@@ -12,10 +12,12 @@ from kidney_lab.data.shards import take_shard
 from kidney_lab.data.store import Store
 from kidney_lab.files import write_text
 from kidney_lab.tasks.screen import log_to_screen
+from kidney_lab.tasks.settings import check_numbers
 
 
 def prepare(config: DictConfig) -> None:
     """Prepares one store per grid of the model's stages; prints where they are and what the cases took."""
+    check_numbers(config)
     dataset: Dataset = instantiate(config.data, _convert_="all")
     cases = take_shard(sorted(dataset.split.cases), config.shard)
     with log_to_screen():
