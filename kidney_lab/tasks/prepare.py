@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.shards import take_shard
 from kidney_lab.data.store import Store
-from kidney_lab.files import write_text
+from kidney_lab.files import make_folder, write_text
 from kidney_lab.tasks.screen import log_to_screen
 from kidney_lab.tasks.settings import check_numbers
 
@@ -39,8 +39,7 @@ def prepare(config: DictConfig) -> None:
 
 def prepare_dataset(dataset: Dataset, config: DictConfig, cases: Sequence[str] | None = None) -> None:
     """Finds the cases, writing them where they are made up, and checks those given, or all that the split uses."""
-    root = Path(config.prepare.root)
-    root.mkdir(parents=True, exist_ok=True)
+    root = make_folder(Path(config.prepare.root))
     dataset.check(root / f"{dataset.name}-checked.json", config.prepare.workers, cases=cases)
 
 
