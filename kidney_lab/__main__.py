@@ -15,6 +15,7 @@ from kidney_lab.composition.arguments import prepare_arguments
 from kidney_lab.composition.messages import USER_ERRORS, describe, is_fault
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
+from kidney_lab.files import DISK_FULL
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
@@ -55,6 +56,13 @@ def main() -> None:
         run_task()
     except USER_ERRORS as error:
         _refuse(error)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        print(
+            f"kidney_lab: the disk is full ({error}): free some space and run the same command again", file=sys.stderr
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         print(
             "kidney_lab: interrupted; the same command goes on with it, a training by resume=<its run folder>",

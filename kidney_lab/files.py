@@ -1,11 +1,36 @@
 """Files that are either whole or not there."""
 
-import os
+import errno
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kidney_lab.errors import InputError
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Error numbers of the system that say so."""
+
+
+def make_folder(path: Path) -> Path:
+    """Makes a folder and those above it, unless they are there.
+
+    Args:
+        path: of the folder.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: a file is in its place, or it may not be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{path} cannot be a folder, since a file is in its place: name another.") from error
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be made (permission denied): name a folder that you may write to.") from error
+    return path
 
 
 @contextmanager
@@ -18,11 +43,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields:
         The name to write to; it keeps the suffixes of `path`, since writers choose formats by them.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{path.parent} cannot be a folder, since a file is in its place: name another.") from error
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    make_folder(path.parent)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")  # other machines may write beside it
     try:
         yield temporary
         temporary.replace(path)

@@ -5,7 +5,9 @@ or `aggregated_MAJ_seg.nii.gz` (KiTS21, the voxelwise majority of three annotato
 """
 
 import hashlib
-from collections.abc import Sequence
+import logging
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +21,9 @@ from kidney_lab.geometry import Grid, Volume, reorient
 
 Annotation = Literal["majority", "first", "sampled"]
 """What training learns from: the reference, the first annotator, or one drawn anew for every case and epoch."""
+
+_CASE = re.compile(r"case_\d{5}")
+_log = logging.getLogger(__name__)
 
 IMAGE_FILE = "imaging.nii.gz"
 LABEL_FILE = "segmentation.nii.gz"
@@ -90,16 +95,16 @@ class Case:
             raise InputError(f"{self.label} holds values that are no whole numbers from 0 to 255; give a label map.")
         return in_memory(Volume(whole, volume.grid))
 
-    def read_annotations(self) -> list[Volume]:
-        """Reads what every annotator drew, as one label map each.
+    def read_annotations(self) -> Iterator[Volume]:
+        """Reads what every annotator drew, as one label map each, one after another.
 
-        Returns:
+        Yields:
             Labels `(D, H, W)` uint8, in memory order; none where the case has no instances.
 
         Raises:
             InputError: a mask is broken, or of another shape than the case.
         """
-        return [annotator_label(self.instances, number, self.grid()) for number in annotators(self.instances)]
+        return (annotator_label(self.instances, number, self.grid()) for number in annotators(self.instances))
 
     def grid(self) -> Grid:
         """Grid of the case in memory order, from a header alone."""
@@ -142,7 +147,7 @@ def find_cases(
     """
     if not root.is_dir():
         raise InputError(f"data.root={root} is no folder. {SOURCE}")
-    folders = sorted(folder for folder in root.glob("case_*") if folder.is_dir())
+    folders = case_folders(root)
     if not folders:
         nested = sorted({case.parent for case in root.glob("*/case_*") if case.is_dir()})
         hint = f" Did you mean data.root={nested[0]}?" if nested else ""
@@ -157,6 +162,18 @@ def find_cases(
         )
         for folder in folders
     ]
+
+
+def case_folders(root: Path) -> list[Path]:
+    """Folders `case_` and five digits in a folder, sorted; copies and the like are named and left out.
+
+    A copy under another name would be a patient who is in two parts of a split.
+    """
+    folders = sorted(folder for folder in root.glob("case_*") if folder.is_dir())
+    others = [folder.name for folder in folders if not _CASE.fullmatch(folder.name)]
+    if others:
+        _log.warning("Left out, since a case is case_ and five digits: %s", ", ".join(others))
+    return [folder for folder in folders if _CASE.fullmatch(folder.name)]
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:

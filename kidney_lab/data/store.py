@@ -25,6 +25,7 @@ from kidney_lab.errors import InputError
 from kidney_lab.geometry import Grid, Spacing, Triple
 
 FORMAT_VERSION = 2
+NO_STORE = "none"
 
 
 class Sliceable(Protocol):
@@ -168,7 +169,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         version = stored_format(self.path)
-        if version is None:
+        if version == NO_STORE:
             raise InputError(f"{path} is no store of prepared cases; make one with task=prepare.")
         if version != FORMAT_VERSION:
             raise InputError(
@@ -205,11 +206,13 @@ class Store:
 
 
 def stored_format(path: Path) -> Any:
-    """Format of the store in a folder, or None where there is none."""
+    """Format of the store in a folder: a number, `NO_STORE`, or "unreadable" where `store.json` is damaged."""
     try:
         return json.loads((path / "store.json").read_text())["format"]
+    except (FileNotFoundError, NotADirectoryError):
+        return NO_STORE
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return "unreadable"
 
 
 def _grid(stored: Mapping[str, Any]) -> Grid:

@@ -1,6 +1,5 @@
 """Writing a store: cases are added whole or not at all, by any number of processes at once."""
 
-import errno
 import json
 import shutil
 import time
@@ -18,15 +17,14 @@ from numpy.typing import NDArray
 
 from kidney_lab.data.body import Box
 from kidney_lab.data.foreground import find_foreground, save_foreground
-from kidney_lab.data.store import FORMAT_VERSION, Cost, Store, stored_format
+from kidney_lab.data.store import FORMAT_VERSION, NO_STORE, Cost, Store, stored_format
 from kidney_lab.errors import InputError
-from kidney_lab.files import write_text
+from kidney_lab.files import DISK_FULL, make_folder, write_text
 from kidney_lab.geometry import Grid, Triple
 
 _IMAGE_LAYOUT: tuple[Triple, Triple] = ((16, 512, 512), (4, 64, 64))  # chunks and blocks; chunks are cut to the volume
 _LABEL_LAYOUT: tuple[Triple, Triple] = ((64, 128, 128), (8, 64, 64))
 _CLAIMS = ".claims"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ABANDONED_S = 24 * 3600.0  # unfinished folders older than this belong to a run that was killed
 
 
@@ -69,13 +67,13 @@ def create_store(path: Path, contents: Mapping[str, Any], *, rebuild: bool = Fal
     Raises:
         InputError: the store is of another format, or the disk is full.
     """
-    with explaining_full_disk(path):
-        if rebuild and stored_format(path) not in (None, FORMAT_VERSION):
-            outdated = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-            with suppress(FileNotFoundError):  # another process took it away
-                path.rename(outdated)
+    make_folder(path)
+    with explaining_full_disk(path), filelock.FileLock(path.with_name(f".{path.name}.lock")):
+        if rebuild and stored_format(path) not in (NO_STORE, FORMAT_VERSION):
+            path.rename(path.with_name(f".{path.name}.{uuid.uuid4().hex}.outdated"))
+            path.mkdir()
+        for outdated in path.parent.glob(f".{path.name}.*.outdated"):
             shutil.rmtree(outdated, ignore_errors=True)
-        path.mkdir(parents=True, exist_ok=True)
         if not (path / "store.json").exists():
             write_text(path / "store.json", json.dumps({"format": FORMAT_VERSION, **contents}, indent=2) + "\n")
     for left in path.glob(".*"):
@@ -117,7 +115,7 @@ def explaining_full_disk(store: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in DISK_FULL:
             raise
         raise InputError(
             f"The disk that holds {store} is full ({error.strerror}): free some space or set prepare.root= to another "
@@ -126,10 +124,12 @@ def explaining_full_disk(store: Path) -> Iterator[None]:
 
 
 def is_current(folder: Path, sources: Mapping[str, Any]) -> bool:
-    """Tells whether a case's folder was made from these very files."""
+    """Tells whether a case's folder was made from these very files, and is still as it was written."""
     try:
-        return bool(json.loads((folder / "case.json").read_text())["sources"] == sources)
-    except (OSError, ValueError, KeyError):
+        facts = json.loads((folder / "case.json").read_text())
+        whole = all((folder / name).stat().st_size == size for name, size in facts["sizes"].items())
+        return whole and bool(facts["sources"] == sources)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -164,6 +164,7 @@ def write_case(store: Path, case_id: str, record: CaseRecord, measure: Callable[
                 "has_label": record.label is not None,
                 "annotations": len(record.annotations),
                 "sources": dict(record.sources),
+                "sizes": {file.name: file.stat().st_size for file in sorted(unfinished.iterdir())},
                 "cost": asdict(measure()),
             }
             (unfinished / "case.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -10,12 +10,14 @@ from omegaconf import DictConfig
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.shards import take_shard
 from kidney_lab.data.store import Store
-from kidney_lab.files import write_text
+from kidney_lab.files import make_folder, write_text
 from kidney_lab.tasks.screen import log_to_screen
+from kidney_lab.tasks.settings import check_numbers
 
 
 def prepare(config: DictConfig) -> None:
     """Prepares one store per grid of the model's stages; prints where they are and what the cases took."""
+    check_numbers(config)
     dataset: Dataset = instantiate(config.data, _convert_="all")
     cases = take_shard(sorted(dataset.split.cases), config.shard)
     with log_to_screen():
@@ -37,8 +39,7 @@ def prepare(config: DictConfig) -> None:
 
 def prepare_dataset(dataset: Dataset, config: DictConfig, cases: Sequence[str] | None = None) -> None:
     """Finds the cases, writing them where they are made up, and checks those given, or all that the split uses."""
-    root = Path(config.prepare.root)
-    root.mkdir(parents=True, exist_ok=True)
+    root = make_folder(Path(config.prepare.root))
     dataset.check(root / f"{dataset.name}-checked.json", config.prepare.workers, cases=cases)
 
 

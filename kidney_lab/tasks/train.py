@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytorch_lightning as pl
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -15,7 +13,6 @@ from kidney_lab.data.dataset import Dataset
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
 from kidney_lab.inference.load import choose_device
-from kidney_lab.inference.postprocessing import choose_rule
 from kidney_lab.inference.precision import choose_precision
 from kidney_lab.methods.fit import fit_stage
 from kidney_lab.metrics.table import read_metrics
@@ -25,6 +22,7 @@ from kidney_lab.reporting.tables import print_scores
 from kidney_lab.tasks.describe import describe_data, describe_device, device_of
 from kidney_lab.tasks.prepare import prepare_dataset
 from kidney_lab.tasks.run_folder import RunFolder, is_first_process
+from kidney_lab.tasks.settings import check_settings
 from kidney_lab.tasks.testing import segment_scored_cases, write_costs, write_scores
 
 log = logging.getLogger(__name__)
@@ -63,20 +61,6 @@ def train(config: DictConfig) -> None:
         print(f"report  {report.html}\nrun     {run.path}")
 
 
-def check_settings(config: DictConfig) -> None:
-    """Finds settings that cannot work now, before data is prepared, not after hours.
-
-    Raises:
-        InputError: on the first of them.
-    """
-    refuse_nested_processes(config)
-    choose_rule(config.postprocessing.keep)
-    if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
-        raise InputError(f"seed={config.seed} is no seed: give a whole number from 0 to {2**32 - 1}.")
-    for stage in config.model.stages.values():
-        instantiate(stage, _convert_="all")
-
-
 def refuse_another_split(run: RunFolder, dataset: Dataset) -> None:
     """Makes sure that a resumed training goes on with the cases that it was begun with.
 
@@ -93,21 +77,6 @@ def refuse_another_split(run: RunFolder, dataset: Dataset) -> None:
         raise InputError(
             f"data.root={dataset.root} does not give the split {before['hash']} that {run.path} was begun with "
             f"(gone: {', '.join(gone) or 'none'}; in all {len(now)} cases): bring its cases back to what they were."
-        )
-
-
-def refuse_nested_processes(config: DictConfig) -> None:
-    """Stops a sweep whose jobs would each start several processes.
-
-    Lightning starts the processes beside the first by repeating its command line, which in a sweep is the sweep.
-
-    Raises:
-        InputError: in such a sweep.
-    """
-    if HydraConfig.get().mode == RunMode.MULTIRUN and config.trainer.devices != 1:
-        raise InputError(
-            f"trainer.devices={config.trainer.devices} does not work inside a sweep (-m): set trainer.devices=1, "
-            "or start the trainings one by one."
         )
 
 

@@ -126,3 +126,12 @@ def test_real_kits_masks_lie_in_memory_order_already(shared_data):
     label = cases[0].read_label()
     np.testing.assert_array_equal(label.array, np.asarray(nib.load(cases[0].label).dataobj))
     assert label.grid.orientation == IN_MEMORY
+
+
+@pytest.mark.parametrize("name", ["case_00001_copy", "case_1", "case_00001.suppl.", "case_000011", "case_abcde"])
+def test_only_case_and_five_digits_is_a_case(tmp_path, caplog, name):
+    for folder in ("case_00001", name):
+        write_case(tmp_path, folder)
+
+    assert [case.id for case in find_cases(tmp_path)] == ["case_00001"]
+    assert f"Left out, since a case is case_ and five digits: {name}" in caplog.text

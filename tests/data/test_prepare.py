@@ -267,6 +267,21 @@ def test_annotators_label_maps_are_prepared_beside_the_reference(tmp_path):
     assert image.grid.shape == label.grid.shape
 
 
+def test_a_changed_mask_of_an_annotator_makes_its_case_anew(tmp_path):
+    root = write_cases(tmp_path / "data", 1)
+    label = read_volume(root / "case_00000" / "segmentation.nii.gz")
+    file = root / "case_00000" / "instances" / "kidney_instance-1_annotation-1.nii.gz"
+
+    def drawn(mask):
+        write_volume(file, Volume(mask.astype(np.uint8), label.grid))
+        cases = find_cases(root, annotation="sampled")
+        store = prepare_store(cases, GridRecipe(), tmp_path / "store", dataset="test-annotators", workers=1)
+        return int(store["case_00000"].annotations[0][...].sum())
+
+    whole = np.ones_like(label.array)
+    assert drawn(label.array > 0) < drawn(whole)
+
+
 def test_only_a_case_whose_files_changed_is_made_anew(tmp_path, monkeypatch):
     root = write_cases(tmp_path / "data")
     prepare_store(find_cases(root), COARSE, tmp_path / "store", dataset="test", workers=1)

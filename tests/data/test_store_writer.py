@@ -99,7 +99,7 @@ def test_a_store_of_an_older_format_is_made_anew_on_request_only(store):
     rebuilt = create_store(store.path, {}, rebuild=True)
 
     assert rebuilt.cases == []
-    assert not list(store.path.parent.glob(".*"))
+    assert not list(store.path.parent.glob(".*outdated"))
 
 
 def test_rebuilding_keeps_a_store_of_the_present_format(store):
@@ -165,3 +165,56 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_store_as_it_was(store):
     assert "prepare.root=" in result.stdout
     assert store.cases == ["case_00000", "case_00001"]
     assert not [left for left in store.path.glob(".*") if left.name.endswith("case_00002")]
+
+
+@pytest.mark.parametrize("damage", ["image.b2nd", "label.b2nd", "foreground.npz"])
+def test_a_case_with_a_missing_or_shorter_file_is_not_current(store, damage):
+    folder, sources = store.path / "case_00000", record().sources
+    assert is_current(folder, sources)
+    content = (folder / damage).read_bytes()
+    (folder / damage).write_bytes(content[:-1])
+    assert not is_current(folder, sources)
+    (folder / damage).unlink()
+    assert not is_current(folder, sources)
+
+    write_case(store.path, "case_00000", record(), cost)
+
+    assert is_current(folder, sources)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "{", '{"sources": 1}'])
+def test_damaged_facts_of_a_case_are_as_good_as_none(store, content):
+    (store.path / "case_00000" / "case.json").write_text(content)
+
+    assert not is_current(store.path / "case_00000", record().sources)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_damaged_store_is_refused_and_made_anew_on_request(store, content):
+    (store.path / "store.json").write_text(content)
+
+    with pytest.raises(InputError, match=r"format unreadable, .*prepare\.rebuild=true"):
+        create_store(store.path, {})
+    assert create_store(store.path, {}, rebuild=True).cases == []
+
+
+REBUILD = """
+import sys
+from pathlib import Path
+from kidney_lab.data.store_writer import create_store
+import test_store_writer as t
+
+create_store(Path(sys.argv[1]), {}, rebuild=True)
+t.write_case(Path(sys.argv[1]), sys.argv[2], t.record(), t.cost)
+"""
+
+
+def test_processes_that_rebuild_at_once_keep_each_other_s_cases(store):
+    (store.path / "store.json").write_text(json.dumps({"format": 1}))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path(__file__).parent)])}
+    names = [f"case_{n:05d}" for n in range(10, 14)]
+
+    processes = [subprocess.Popen([sys.executable, "-c", REBUILD, store.path, name], env=environment) for name in names]
+
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert Store(store.path).cases == names

@@ -1,0 +1,29 @@
+import pytest
+from omegaconf import OmegaConf
+
+from kidney_lab.errors import InputError
+from kidney_lab.tasks.run_folder import config_hash, refuse_changes
+
+CONFIG = {"seed": 0, "augment": {"device": "cpu"}, "data": {"root": "here", "split": "cases.json", "fold": None}}
+
+
+def changed(**values):
+    return {**CONFIG, "data": {**CONFIG["data"], **values}}
+
+
+@pytest.mark.parametrize("values", [{"root": "there"}, {"test_root": "there"}, {"split": "/elsewhere/cases.json"}])
+def test_the_hash_of_a_configuration_leaves_out_where_things_lie(values):
+    assert config_hash(changed(**values)) == config_hash(CONFIG)
+
+
+@pytest.mark.parametrize("values", [{"split": "auto"}, {"fold": 1}])
+def test_the_hash_of_a_configuration_tells_what_is_learned_from_what(values):
+    assert config_hash(changed(**values)) != config_hash(CONFIG)
+
+
+def test_a_training_goes_on_with_its_split_and_its_augmentation_elsewhere(tmp_path):
+    OmegaConf.save(OmegaConf.create(CONFIG), tmp_path / "config.yaml")
+
+    refuse_changes(tmp_path, {**changed(split=str(tmp_path / "cases.json")), "augment": {"device": "gpu"}})
+    with pytest.raises(InputError, match=r"\.data\.fold was None and is 2"):
+        refuse_changes(tmp_path, changed(fold=2))
