@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +20,10 @@ from kidney_lab.data.kits import IMAGE_FILE, Case, grid_in_memory
 from kidney_lab.data.nifti import read_volume
 from kidney_lab.data.parallel import over_cases
 from kidney_lab.errors import InputError
-from kidney_lab.files import write_text
+from kidney_lab.files import make_folder, write_text
 from kidney_lab.geometry import Grid
 from kidney_lab.labels import BACKGROUND
+from kidney_lab.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ def check_cases(
         progress: whether to show progress.
         require_labels: whether a case without a segmentation is a problem.
         cache: JSON file that remembers what decoding showed; files that did not change since are not decoded again.
+            Several processes may share it.
 
     Raises:
         InputError: lists every problem of every case, with the file's path.
@@ -91,14 +94,14 @@ def check_cases(
     ):
         facts |= found
     if cache is not None and stale:
-        _save(cache, known | facts)
+        _remember(cache, facts)
     problems = [
         problem
         for case in cases
         for problem in case_problems(case, facts, labels=labels, require_labels=require_labels)
     ]
     if problems:
-        found_in = f"{len(problems)} problem{'s' * (len(problems) > 1)} in {len(cases)} case{'s' * (len(cases) > 1)}"
+        found_in = f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')}"
         raise InputError.of(f"{found_in}; mend or remove these files:", problems)
     _warn_of_tilted(cases, facts)
 
@@ -167,8 +170,8 @@ def _warn_of_tilted(cases: Sequence[Case], facts: Mapping[str, FileFacts]) -> No
     if tilted:
         named = ", ".join(f"{case} ({degrees:.1f} degrees)" for case, degrees in list(tilted.items())[:5])
         log.warning(
-            "%d cases have sheared affines and are treated as if their axes stood at right angles: %s%s",
-            len(tilted),
+            "%s with sheared affines, treated as if the axes stood at right angles: %s%s",
+            counted(len(tilted), "case"),
             named,
             ", ..." if len(tilted) > 5 else "",
         )
@@ -229,5 +232,8 @@ def _load(cache: Path | None) -> Facts:
         return {}
 
 
-def _save(cache: Path, facts: Facts) -> None:
-    write_text(cache, json.dumps({path: asdict(found) for path, found in facts.items()}))
+def _remember(cache: Path, facts: Facts) -> None:
+    """Adds facts to what is remembered by now: other processes may have added theirs meanwhile."""
+    with filelock.FileLock(make_folder(cache.parent) / f".{cache.name}.lock"):
+        merged = _load(cache) | facts
+        write_text(cache, json.dumps({path: asdict(found) for path, found in merged.items()}))

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +11,8 @@ from typing import Any, get_args
 from kidney_lab.data.case_ids import parse_cases
 from kidney_lab.data.check import check_cases
 from kidney_lab.data.exclusions import excluded_cases
-from kidney_lab.data.kits import SOURCE, Annotation, Case, find_cases
+from kidney_lab.data.kits import IMAGE_FILE, SOURCE, Annotation, Case, case_folders, find_cases
+from kidney_lab.data.lacking import no_annotators, no_reference
 from kidney_lab.data.prepare import GridRecipe, prepare_store
 from kidney_lab.data.split_choice import CasesHere, SplitChoice
 from kidney_lab.data.split_files.load import some
@@ -19,6 +20,7 @@ from kidney_lab.data.splits import Split
 from kidney_lab.data.store import Store
 from kidney_lab.errors import InputError
 from kidney_lab.labels import LABELS, REGIONS
+from kidney_lab.wording import counted
 
 TEST_LABEL_FILES = ("aggregated_MAJ_seg.nii.gz", "segmentation.nii.gz")
 """Names of the reference in `test_root`: KiTS21's, then KiTS23's."""
@@ -48,7 +50,8 @@ class Dataset:
         split_by: "auto", the name of a split, or the path of a split file. In the configuration `split`.
         fold: of a split that has folds; None: the first.
         exclude: lists of bad cases that are left out: "none", a name, or names.
-        test_root: a KiTS21 or KiTS23 folder that test cases are read from; None: `root`.
+        test_root: a KiTS21 or KiTS23 folder that test cases are read from, with those images from `root` that it
+            lacks; None: `root`.
         n_train: training cases of a seeded split; None: what the others leave.
         n_val: validation cases of a seeded split; None: 10 %.
         n_test: test cases of a seeded split; None: 20 %.
@@ -144,42 +147,49 @@ class Dataset:
         missing = [name for name in chosen if name not in found]
         if missing:
             raise InputError(
-                f"data.cases={self.only} names {len(missing)} cases that data.root={self.root} does not hold: "
-                f"{some(missing)}; fetch them by task=download, or choose others."
+                f"data.cases={self.only} names {counted(len(missing), 'case')} that data.root={self.root} does not "
+                f"hold: {some(missing)}; fetch what is missing by task=download, or choose others."
             )
         return {name: found[name] for name in chosen}
 
     @cached_property
     def _found_for_test(self) -> dict[str, Case]:
-        """Cases that test cases are taken from, by id."""
+        """Cases that test cases are taken from, by id; an image that is missing there is taken from `root`."""
         if self.test_root is None:
             return self._found
         folder = Path(self.test_root).expanduser()
-        if not any(folder.glob("case_*")):
+        if not case_folders(folder):
             raise InputError(
                 f"data.test_root={self.test_root} holds no folders case_XXXXX: name a KiTS21 or KiTS23 folder."
             )
         paint = self.synthesize_missing_images
         cases = find_cases(folder, label_files=TEST_LABEL_FILES, synthesize_missing_images=paint)
-        return {case.id: case for case in cases}
+        return {case.id: case if case.image is not None else self._with_own_image(case) for case in cases}
+
+    def _with_own_image(self, case: Case) -> Case:
+        image = self.folder / case.id / IMAGE_FILE
+        return replace(case, image=image, synthesize=False) if image.is_file() else case
 
     @cached_property
     def split(self) -> Split:
         """Which cases train, validate and test; those without a reference (the challenges' test cases) take no part.
 
         Raises:
-            InputError: the split does not fit the dataset or lacks cases, or its settings contradict each other.
+            InputError: no case has a reference, the split does not fit the dataset or lacks cases, or its settings
+                contradict each other.
         """
         choice = SplitChoice(
             self.split_by, self.fold, self.exclude, self.n_train, self.n_val, self.n_test, seed=self.split_seed
         )
         labelled, for_test = _labelled(self._found), _labelled(self._found_for_test)
-        split = choice.choose(CasesHere(self.name, labelled, for_test, self.root, self.test_root))
+        if not labelled:
+            raise InputError(no_reference(self.folder, [*self._found], label_files=self.label_files, dataset=self.name))
+        split = choice.choose(CasesHere(self.name, labelled, for_test, self.root, self.test_root, self.only))
         left_out = sorted({*self._found} - labelled - {*split.cases})
         if left_out:
             wanted = " or ".join(self.label_files)
-            count = len(left_out)
-            log.warning("%d cases in %s have no %s and are left out: %s", count, self.root, wanted, some(left_out))
+            cases = counted(len(left_out), "case")
+            log.warning("%s without %s in %s left out: %s", cases, wanted, self.root, some(left_out))
         return split
 
     def check(self, cache: Path, workers: int | None, *, cases: Sequence[str] | None = None) -> None:
@@ -197,6 +207,9 @@ class Dataset:
         # The later editions, which test cases may be taken from, have cysts where KiTS19 has none.
         borrowed = {*self.split.test} if self.test_root is not None else set()
         problems = []
+        training = [self.cases[name] for name in self.split.train if name in used]
+        if self.annotation != "majority" and not all(case.instances for case in training):
+            problems.append(no_annotators(training, annotation=self.annotation, root=self.folder))
         for names, labels in (
             ([name for name in used if name not in borrowed], [LABELS[name] for name in self.labels]),
             ([name for name in used if name in borrowed], [*LABELS.values()]),

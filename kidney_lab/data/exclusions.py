@@ -45,19 +45,26 @@ def excluded_cases(exclude: str | Sequence[str] | None) -> tuple[tuple[str, ...]
     """Looks up lists of bad cases.
 
     Args:
-        exclude: "none" (or None), the name of a list, or several names, as a list or with commas between them.
+        exclude: "none" (or None, or an empty list), the name of a list, or several names, as a list or with commas
+            between them.
 
     Returns:
         The names, each once, and the ids of the cases on any of the lists.
 
     Raises:
-        InputError: there is no list of that name.
+        InputError: there is no list of that name, or "none" stands beside others.
     """
-    if exclude is None or exclude == "none":
+    if isinstance(exclude, Sequence):
+        asked = exclude.split(",") if isinstance(exclude, str) else exclude
+    else:
+        asked = [] if exclude is None else [exclude]
+    names = tuple(dict.fromkeys(str(name).strip() for name in asked))
+    if names in ((), ("none",)):
         return (), frozenset()
-    asked = exclude.split(",") if isinstance(exclude, str) else exclude
-    names = tuple(dict.fromkeys(name.strip() for name in asked))
+    shown = exclude if isinstance(exclude, str) else f"[{','.join(names)}]"
+    if "none" in names:
+        raise InputError(f"data.exclude={shown} names none beside others: choose none alone, or leave it out.")
     unknown = [name for name in names if name not in EXCLUSIONS]
     if unknown:
-        raise InputError(f"data.exclude={exclude} is unknown: choose none, or of {', '.join(EXCLUSIONS)}.")
+        raise InputError(f"data.exclude={shown} is unknown: choose none, or of {', '.join(EXCLUSIONS)}.")
     return names, frozenset(f"case_{number:05d}" for name in names for number in EXCLUSIONS[name].numbers)

@@ -8,6 +8,7 @@ from kidney_lab.data.exclusions import excluded_cases
 from kidney_lab.data.split_files.load import DEFAULT, read_split, some
 from kidney_lab.data.splits import Split, seeded_split
 from kidney_lab.errors import InputError
+from kidney_lab.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,14 @@ class SplitChoice:
                     f"data.{key}={value} goes with a split by name, but data.split=auto draws one at random, since "
                     f"{reason}: unset it, or name a split, such as data.split={DEFAULT}."
                 )
-        pool = sorted(here.labelled - excluded)
-        drawn = seeded_split(pool, n_train=self.n_train, n_val=self.n_val, n_test=self.n_test, seed=self.seed)
+        drawn = seeded_split(
+            here.labelled,
+            n_train=self.n_train,
+            n_val=self.n_val,
+            n_test=self.n_test,
+            seed=self.seed,
+            excluded=excluded,
+        )
         return replace(drawn, exclude=exclude, excluded=tuple(sorted(here.labelled & excluded)))
 
     def _default(self, here: "CasesHere", excluded: Collection[str]) -> tuple[Split | None, str]:
@@ -107,6 +114,7 @@ class CasesHere:
         labelled_for_test: the same of those that test cases may be taken from.
         root: folder, as the user named it.
         test_root: folder of the test cases, as the user named it; None: `root`.
+        only: the cases that the user has chosen out of the folder, as he wrote them; None: all.
     """
 
     dataset: str
@@ -114,6 +122,7 @@ class CasesHere:
     labelled_for_test: frozenset[str]
     root: str | None
     test_root: str | None = None
+    only: object = None
 
     def missing(self, split: Split, excluded: Collection[str]) -> list[str]:
         """Cases of a split that are not there with a reference, sorted; those that are excluded are not needed."""
@@ -123,11 +132,14 @@ class CasesHere:
 
 def _incomplete(choice: str, whole: Split, missing: Sequence[str], here: CasesHere) -> str:
     """The sentence on a split that lacks cases."""
-    folders = f"data.root={here.root}" + (f" and data.test_root={here.test_root}" if here.test_root else "")
+    folders = f"in data.root={here.root}" + (f" and data.test_root={here.test_root}" if here.test_root else "")
     remedies = ["complete the folder (task=download)", "choose another split, such as data.split=auto"]
+    if here.only is not None:
+        folders = f"among data.cases={here.only} {folders}"
+        remedies[0] = "leave data.cases out"
     if here.test_root is None and {*missing} <= {*whole.test}:
         remedies.insert(0, "set data.test_root= to a KiTS21 or KiTS23 folder, which holds these test cases")
     return (
-        f"data.split={choice} needs {len(missing)} cases that are not in {folders} with a reference: {some(missing)}; "
+        f"data.split={choice} needs {counted(len(missing), 'case')} not {folders} with a reference: {some(missing)}; "
         f"{', or '.join(remedies)}."
     )

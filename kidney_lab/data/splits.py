@@ -4,11 +4,13 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from kidney_lab.errors import InputError
+from kidney_lab.wording import counted
 
 Scored = Literal["test", "validation"]
 """The part of a split whose scores a run reports."""
@@ -73,8 +75,9 @@ class Split:
         train, val, test = (tuple(case for case in part if case not in cases) for part in self.parts)
         if not train or not val:
             raise InputError(
-                f"data.exclude={list(exclude)} leaves {len(train)} training and {len(val)} validation cases of the "
-                f"split {self.name}, which needs at least one each: exclude fewer, or choose another data.split."
+                f"data.exclude=[{','.join(exclude)}] leaves {counted(len(train), 'training case')} and "
+                f"{counted(len(val), 'validation case')} of the split {self.name}, which needs at least one each: "
+                "exclude fewer, or choose another data.split."
             )
         gone = tuple(sorted({*self.excluded, *(case for case in self.cases if case in cases)}))
         lists = tuple(dict.fromkeys((*self.exclude, *exclude)))
@@ -87,9 +90,18 @@ class Split:
 
 
 def seeded_split(
-    cases: Sequence[str], *, n_train: int | None, n_val: int | None, n_test: int | None, seed: int
+    cases: Collection[str],
+    *,
+    n_train: int | None,
+    n_val: int | None,
+    n_test: int | None,
+    seed: int,
+    excluded: Collection[str] = (),
 ) -> Split:
     """Splits cases at random but always alike. A KiTS case is a patient, so no patient is in two parts.
+
+    Cases are drawn before any is left out, so that leaving some out moves no other case from the test into the
+    training: what was trained with and without them can be compared.
 
     Args:
         cases: case ids, in any order.
@@ -97,6 +109,8 @@ def seeded_split(
         n_val: number of validation cases; None: 10 %, at least one.
         n_test: number of test cases; None: 20 %, at least one.
         seed: of the permutation.
+        excluded: ids that are left out of the parts that were drawn. A part whose number is given is filled up again:
+            with cases that no part has, or, where training takes all that is left, with training cases.
 
     Returns:
         The split; with all numbers given, cases beyond them are left out.
@@ -105,15 +119,35 @@ def seeded_split(
         InputError: there are too few cases.
     """
     n = len(cases)
-    n_val = max(1, round(0.1 * n)) if n_val is None else n_val
-    n_test = max(1, round(0.2 * n)) if n_test is None else n_test
-    n_train = n - n_val - n_test if n_train is None else n_train
-    if n_train < 1 or n_val < 1 or n_test < 0 or n_train + n_val + n_test > n:
-        raise InputError(
-            f"{n} cases cannot be split into {n_train} for training, {n_val} for validation and {n_test} for the test: "
-            "set data.n_train, data.n_val and data.n_test to fit (training and validation need at least one each)."
-        )
-    order = np.random.default_rng(seed).permutation(n)
-    names = np.array(sorted(cases))[order[: n_train + n_val + n_test]].tolist()
-    train, val, test = names[:n_train], names[n_train : n_train + n_val], names[n_train + n_val :]
+    sizes = (
+        n - (_share(n, 0.1, n_val) + _share(n, 0.2, n_test)) if n_train is None else n_train,
+        _share(n, 0.1, n_val),
+        _share(n, 0.2, n_test),
+    )
+    if sizes[0] < 1 or sizes[1] < 1 or sizes[2] < 0 or sum(sizes) > n:
+        raise _too_few(counted(n, "case"), sizes)
+    order = [sorted(cases)[k] for k in np.random.default_rng(seed).permutation(n)]
+    ends = np.cumsum((0, *sizes, n - sum(sizes)))
+    train, val, test, rest = ([case for case in order[a:b] if case not in excluded] for a, b in pairwise(ends))
+    spare = train if n_train is None else rest
+    for part, wanted in ((train, n_train), (val, n_val), (test, n_test)):
+        missing = 0 if wanted is None else wanted - len(part)
+        if missing > len(spare):
+            raise _too_few(f"The {counted(n, 'case')} without those of data.exclude", sizes)
+        part.extend(spare.pop() for _ in range(missing))
+    if not train or not val:
+        raise _too_few(f"The {counted(n, 'case')} without those of data.exclude", sizes)
     return Split(train=tuple(sorted(train)), val=tuple(sorted(val)), test=tuple(sorted(test)))
+
+
+def _share(n: int, share: float, number: int | None) -> int:
+    """Cases of a part: as many as are asked for, else a share of all, at least one."""
+    return max(1, round(share * n)) if number is None else number
+
+
+def _too_few(cases: str, sizes: Sequence[int]) -> InputError:
+    n_train, n_val, n_test = sizes
+    return InputError(
+        f"{cases} cannot be split into {n_train} for training, {n_val} for validation and {n_test} for the test: "
+        "set data.n_train, data.n_val and data.n_test to fit (training and validation need at least one each)."
+    )

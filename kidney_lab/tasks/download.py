@@ -18,12 +18,15 @@ from kidney_lab.data.download.source import RemoteFile, Source
 from kidney_lab.data.download.transfer import fetch_all
 from kidney_lab.data.download.tree import list_files
 from kidney_lab.errors import InputError
+from kidney_lab.tasks.values import check_switches
+from kidney_lab.wording import counted
 
 _CASE = re.compile(r"case_\d{5}")
 
 
 def download(config: DictConfig) -> None:
     """Fetches what is missing of the chosen cases; what is there stays, what was begun goes on."""
+    check_switches(config)
     source, root = source_of(config), root_of(config)
     cases = source.choose(config.data.get("cases"))
     options = config.download
@@ -36,23 +39,22 @@ def download(config: DictConfig) -> None:
             files += instance_files(session, source, cases, patience)
         wanted = missing(files, root, verify=options.verify, workers=options.workers)
         if not wanted:
-            print(f"nothing to do: {len(files)} files of {len(cases)} cases are in {root}")
+            print(f"nothing to do: {counted(len(cases), 'case')} with {counted(len(files), 'file')} in {root}")
             return
-        print(f"{source.name}: asking for the sizes of {len(wanted)} files", flush=True)
+        print(f"{source.name}: asking for the size of {counted(len(wanted), 'file')}", flush=True)
         wanted = with_sizes(session, wanted, workers=options.workers, patience=patience)
         check_space(wanted, root)
         print(announcement(source.name, len(cases), wanted, len(files) - len(wanted), root), flush=True)
         try:
-            fetched, problems = fetch_all(session, wanted, root, workers=options.workers, patience=patience)
+            outcome = fetch_all(session, wanted, root, workers=options.workers, patience=patience)
         except KeyboardInterrupt:
             print("kidney_lab: what has come is kept, and the same command goes on from there", file=sys.stderr)
             raise
-    print(f"{fetched} file{'' if fetched == 1 else 's'} fetched and verified, in {root}")
-    if problems:
-        raise InputError.of(
-            f"{len(wanted) - fetched} files could not be fetched; the others are kept, run again for the rest:",
-            problems,
-        )
+    print(f"{counted(outcome.fetched, 'file')} fetched and verified, in {root}")
+    if outcome.problems:
+        again = ", run again for the rest" if outcome.again else ""
+        failed = counted(len(wanted) - outcome.fetched, "file")
+        raise InputError.of(f"{failed} could not be fetched; the others are kept{again}:", outcome.problems)
 
 
 def source_of(config: DictConfig) -> Source:
@@ -116,5 +118,6 @@ def instance_files(
 def announcement(name: str, n_cases: int, files: Sequence[RemoteFile], n_here: int, root: Path) -> str:
     """What is about to be fetched, in one line."""
     known = "at least " if any(file.size is None for file in files) else ""
-    here = f" ({n_here} files are there already)" if n_here else ""
-    return f"{name}: {n_cases} cases, {len(files)} files, {known}{decimal(bytes_of(files))} into {root}{here}"
+    here = f" (beside {counted(n_here, 'file')} already there)" if n_here else ""
+    size = f"{known}{decimal(bytes_of(files))}"
+    return f"{name}: {counted(n_cases, 'case')}, {counted(len(files), 'file')}, {size} into {root}{here}"

@@ -12,12 +12,13 @@ from kidney_lab.data.shards import take_shard
 from kidney_lab.data.store import Store
 from kidney_lab.files import make_folder, write_text
 from kidney_lab.tasks.screen import log_to_screen
-from kidney_lab.tasks.settings import check_numbers
+from kidney_lab.tasks.values import check_numbers, check_switches
 
 
 def prepare(config: DictConfig) -> None:
     """Prepares one store per grid of the model's stages; prints where they are and what the cases took."""
     check_numbers(config)
+    check_switches(config)
     dataset: Dataset = instantiate(config.data, _convert_="all")
     cases = take_shard(sorted(dataset.split.cases), config.shard)
     with log_to_screen():

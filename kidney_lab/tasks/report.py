@@ -1,20 +1,26 @@
 """`task=report`: tables, figures and one HTML file of finished runs, or of a dataset's clinical table."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from kidney_lab.composition.search_path import config_folder
+from kidney_lab.data.case_ids import parse_cases
 from kidney_lab.data.clinical import clinical_file, read_clinical
 from kidney_lab.data.clinical.read import FILES
 from kidney_lab.data.clinical.volumes import tumor_volumes
 from kidney_lab.data.dataset import Dataset
+from kidney_lab.data.kits import case_folders
+from kidney_lab.data.split_files.load import some
 from kidney_lab.errors import InputError
 from kidney_lab.reporting.clinical import print_sections, write_clinical_report
 from kidney_lab.reporting.clinical_comparison import PublishedTable
 from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
+from kidney_lab.wording import counted
 
 PUBLISHED = Path("transfer_ensemble", "table1_clinical.json")
 """Paper 003's description of its patients, in the folder of experiments."""
@@ -60,8 +66,9 @@ def report_clinical(config: DictConfig) -> None:
             f"data.root={dataset.root} holds no clinical table ({' or '.join(FILES)}): fetch it with "
             "task=download data=kits19 (or kits21, kits23), or copy the challenge's file there."
         )
-    table = read_clinical(file)
-    cases = list(dataset.cases.values()) if any(dataset.folder.glob("case_*")) else []
+    table = chosen_patients(read_clinical(file), dataset.only, file)
+    # A chosen patient needs no scan here, and what there is needs no split.
+    cases = replace(dataset, only=None, test_root=None).cases.values() if case_folders(dataset.folder) else ()
     volumes = tumor_volumes([case for case in cases if case.id in table.index], workers=config.prepare.workers)
     if not volumes.empty:
         table = table.join(volumes)
@@ -71,6 +78,24 @@ def report_clinical(config: DictConfig) -> None:
     written = write_clinical_report(table, published=published, name=dataset.name, source=file, output=output)
     print_sections(written.sections)
     print(f"report  {written.html}")
+
+
+def chosen_patients(table: pd.DataFrame, chosen: object, file: Path) -> pd.DataFrame:
+    """The patients of `data.cases`, or all.
+
+    Raises:
+        InputError: the table lacks one of them.
+    """
+    if chosen is None:
+        return table
+    cases = parse_cases(chosen)
+    missing = [case for case in cases if case not in table.index]
+    if missing:
+        raise InputError(
+            f"data.cases={chosen} names {counted(len(missing), 'patient')} that {file} does not hold: {some(missing)}; "
+            "choose others, or leave data.cases out."
+        )
+    return table.loc[cases]
 
 
 def expand(pattern: str) -> list[Path]:

@@ -1,63 +1,61 @@
-"""Settings that cannot work, told before data is prepared and not after hours."""
+"""Settings that cannot work are told before any data is prepared."""
 
-from typing import Any
+import re
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from kidney_lab.errors import InputError
 from kidney_lab.inference.postprocessing import choose_rule
+from kidney_lab.memory import cores
+from kidney_lab.tasks.stage_check import check_stage
+from kidney_lab.tasks.values import check_numbers, check_switches, is_whole
 
-_SMALLEST: dict[str, int] = {
-    "data.num_workers": 0,
-    "model.batch_size": 1,
-    "prepare.workers": 1,
-    "trainer.accumulate_grad_batches": 1,
-    "trainer.check_val_every_n_epoch": 1,
-    "trainer.max_epochs": 1,
-    "view.samples_per_epoch": 1,
-    "view.val_samples": 1,
-}
-_NULL_ALLOWED = ("data.num_workers", "prepare.workers")
+_TIME = re.compile(r"\d+(:\d\d){3}")
 
 
 def check_settings(config: DictConfig) -> None:
-    """Finds settings that cannot work.
+    """Finds settings of a training that cannot work.
 
     Raises:
         InputError: on the first of them.
     """
     refuse_nested_processes(config)
     check_numbers(config)
+    check_switches(config)
+    check_trainer(config)
     choose_rule(config.postprocessing.keep)
-    if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
-        raise InputError(f"seed={config.seed} is no seed: give a whole number from 0 to {2**32 - 1}.")
     for name, stage_config in config.model.stages.items():
-        stage: Any = instantiate(stage_config, _convert_="all")
-        try:
-            stage.module.configure_optimizers()
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"The optimizer or scheduler of the stage {name} cannot be made ({error}): check optimizer.*, "
-                "scheduler.* and model.lr."
-            ) from error
+        check_stage(str(name), instantiate(stage_config, _convert_="all"))
 
 
-def check_numbers(config: DictConfig) -> None:
-    """Makes sure that counts are whole numbers that are large enough.
+def check_trainer(config: DictConfig) -> None:
+    """Makes sure that the trainer's time and devices are some that Lightning takes, and that are there.
 
     Raises:
-        InputError: on the first that is not.
+        InputError: they are not.
     """
-    for key, smallest in _SMALLEST.items():
+    for key in ("data.max_time", "trainer.max_time"):
         value = OmegaConf.select(config, key)
-        if value is None and (key in _NULL_ALLOWED or key.split(".")[0] not in config):
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
-            null = ", or null" if key in _NULL_ALLOWED else ""
-            raise InputError(f"{key}={value} is no count: give a whole number of at least {smallest}{null}.")
+        if value is not None and not _TIME.fullmatch(str(value)):
+            raise InputError(f"{key}={value} is no time: give DD:HH:MM:SS, such as 00:12:00:00, or null.")
+    devices, accelerator = config.trainer.devices, config.trainer.accelerator
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    if devices == "auto" or (not on_cpu and (devices == -1 or isinstance(devices, ListConfig))):
+        return  # all there are, or certain GPUs by their numbers
+    if not is_whole(devices) or devices < 1:
+        raise InputError(
+            f"trainer.devices={devices} is no number of devices: give a whole number of at least 1, or auto."
+        )
+    there, kind = (cores(), "cores") if on_cpu else (torch.cuda.device_count(), "GPUs")
+    if devices > there:
+        raise InputError(
+            f"trainer.devices={devices} is more than the {there} {kind} that are here: give at most "
+            f"trainer.devices={there}."
+        )
 
 
 def refuse_nested_processes(config: DictConfig) -> None:

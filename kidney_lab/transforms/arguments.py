@@ -1,7 +1,7 @@
 """Checks of the numbers that transforms are configured with."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ def share(name: str, value: float) -> float:
     """Returns a probability or share.
 
     Raises:
-        InputError: if it lies outside 0 to 1.
+        InputError: if it is no number from 0 to 1.
     """
-    if not 0 <= value <= 1:
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InputError(f"augment: {name}={value} is no share: write a number from 0 to 1.")
     return value
 
@@ -30,7 +30,7 @@ def per_axis(name: str, value: PerAxis) -> NDArray[np.float64]:
     Raises:
         InputError: if there are others than one or three, or a negative one.
     """
-    values = np.asarray(value, float)
+    values = _array(value)
     if values.shape not in ((), (3,)) or not np.all(values >= 0):
         raise InputError(f"augment: {name}={value} must be a number from 0 on, or three in the order (D, H, W).")
     return np.broadcast_to(values, 3)
@@ -42,7 +42,7 @@ def factors(name: str, value: Sequence[float] | Sequence[Sequence[float]]) -> ND
     Raises:
         InputError: if a pair is in the wrong order or not over 0.
     """
-    values = np.asarray(value, float)
+    values = _array(value)
     if values.shape not in ((2,), (3, 2)) or not np.all((values[..., 0] > 0) & (values[..., 0] <= values[..., 1])):
         raise InputError(
             f"augment: {name}={value} must be (smallest, largest), both over 0, or three such pairs in the order "
@@ -57,7 +57,16 @@ def modes(value: Mode | Sequence[Mode], n_keys: int) -> tuple[Mode, ...]:
     Raises:
         InputError: if a mode is unknown or their number is another.
     """
-    chosen: tuple[Mode, ...] = (value,) * n_keys if isinstance(value, str) else tuple(value)
-    if len(chosen) != n_keys or not set(chosen) <= set(get_args(Mode)):
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    chosen: tuple[Any, ...] = tuple(value) if several else (value,) * n_keys
+    if len(chosen) != n_keys or any(mode not in get_args(Mode) for mode in chosen):
         raise InputError(f"augment: mode={value} must be one of {', '.join(get_args(Mode))} for each of {n_keys} keys.")
     return chosen
+
+
+def _array(value: Any) -> NDArray[np.float64]:
+    """Numbers as an array; an empty one where they are none, which has no shape that is allowed."""
+    try:
+        return np.asarray(value, float)
+    except (TypeError, ValueError):
+        return np.empty(0)

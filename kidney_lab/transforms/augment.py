@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from monai.data import MetaTensor
-from monai.transforms import Compose
+from monai.transforms import Compose, Randomizable, Transform
 
 from kidney_lab.errors import InputError
 from kidney_lab.transforms.spatial import RandSpatiald
@@ -28,14 +28,21 @@ class Augment:
             with the same draws.
 
     Raises:
-        InputError: if `device` is neither.
+        InputError: if `device` is neither, or a transform is none.
     """
 
     def __init__(
         self, spatial: RandSpatiald | None = None, intensity: Compose | None = None, device: Device = "cpu"
     ) -> None:
         if device not in get_args(Device):
-            raise InputError(f"augment.device={device!r} is unknown: write cpu or gpu.")
+            raise InputError(f"augment.device={device} is unknown: write cpu or gpu.")
+        if spatial is not None and not isinstance(spatial, RandSpatiald):
+            raise InputError(f"augment.spatial={spatial} is no kidney_lab.transforms.RandSpatiald: name one, or null.")
+        if intensity is not None and not (isinstance(intensity, Randomizable) and isinstance(intensity, Transform)):
+            raise InputError(
+                f"augment.intensity={intensity} is no random transform: name a monai.transforms.Compose of them, or "
+                "null."
+            )
         self.spatial = spatial
         self.intensity = intensity
         self.device = device

@@ -142,6 +142,22 @@ def test_files_that_did_not_change_are_decoded_once(root, monkeypatch):
     assert len(decoded) == 7
 
 
+def test_what_another_process_found_meanwhile_is_remembered_as_well(root, monkeypatch):
+    cache = root / "checked.json"
+    first, *others = find_cases(root)
+    over_cases = check.over_cases
+
+    def interrupted(function, cases, **options):
+        monkeypatch.setattr(check, "over_cases", over_cases)
+        check_cases(others, labels=(1, 2), progress=False, cache=cache)
+        return over_cases(function, cases, **options)
+
+    monkeypatch.setattr(check, "over_cases", interrupted)
+    check_cases([first], labels=(1, 2), progress=False, cache=cache)
+
+    assert len(json.loads(cache.read_text())) == 6
+
+
 @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"a": {"size": 1}})])
 def test_a_cache_that_cannot_be_read_is_made_anew(root, content):
     cache = root / "checked.json"
@@ -184,7 +200,7 @@ def test_a_sheared_affine_is_named_but_passes(root, caplog):
 
     check_cases(find_cases(root), labels=(1, 2), progress=False)
 
-    assert "1 cases have sheared affines" in caplog.text
+    assert "1 case with sheared affines" in caplog.text
     assert "case_00001 (15.0 degrees)" in caplog.text
 
 

@@ -144,6 +144,92 @@ def test_a_folder_of_test_cases_that_holds_none_is_named(tmp_path):
         dataset(tmp_path, test_root=str(tmp_path / "nowhere")).cases  # noqa: B018
 
 
+def test_a_test_case_without_an_image_there_takes_that_of_the_dataset_s_own_folder(tmp_path):
+    data = write_official(tmp_path)
+    write_cases(tmp_path / "kits19", n=6)
+    for name in ("case_00004", "case_00005"):  # as KiTS19 gives them out, and KiTS21 and KiTS23 their references
+        (tmp_path / "kits19" / name / "segmentation.nii.gz").unlink()
+    (tmp_path / "later" / "case_00004" / "imaging.nii.gz").unlink()
+
+    assert data.cases["case_00004"].image == tmp_path / "kits19" / "case_00004" / "imaging.nii.gz"
+    assert data.cases["case_00004"].label == tmp_path / "later" / "case_00004" / "aggregated_MAJ_seg.nii.gz"
+    assert data.cases["case_00005"].image == tmp_path / "later" / "case_00005" / "imaging.nii.gz"
+    data.check(tmp_path / "cache", workers=1)
+
+
+def test_such_an_image_is_not_painted(tmp_path):
+    data = write_official(tmp_path)
+    data.synthesize_missing_images = True
+    write_cases(tmp_path / "kits19", n=5)
+    for name in ("case_00004", "case_00005"):
+        (tmp_path / "later" / name / "imaging.nii.gz").unlink()
+
+    assert not data.cases["case_00004"].synthesize
+    assert data.cases["case_00005"].synthesize
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "words"),
+    [
+        ("segmentation.nii.gz", "aggregated_MAJ_seg.nii.gz", "did you mean data=kits19 or data=kits23\\?"),
+        ("aggregated_MAJ_seg.nii.gz", "segmentation.nii.gz", "did you mean data=kits21\\?"),
+    ],
+)
+def test_a_folder_of_another_edition_is_told_by_its_references(tmp_path, there, wanted, words):
+    write_cases(tmp_path, n=3)
+    for folder in tmp_path.iterdir():
+        (folder / "segmentation.nii.gz").rename(folder / there)
+    data = Dataset("trial", str(tmp_path), ["kidney"], ["tumor"], [wanted])
+
+    with pytest.raises(
+        InputError,
+        match=f"holds 3 cases but no {wanted}, the reference of data=trial; there is {there} instead: {words}",
+    ):
+        data.split  # noqa: B018
+
+
+def test_a_folder_without_references_is_told(tmp_path):
+    write_cases(tmp_path, n=1)
+    (tmp_path / "case_00000" / "segmentation.nii.gz").unlink()
+
+    with pytest.raises(
+        InputError, match=r"holds 1 case but no segmentation\.nii\.gz, .*no other reference either: fetch"
+    ):
+        dataset(tmp_path).split  # noqa: B018
+
+
+def test_training_cases_without_masks_of_annotators_are_named_in_one_sentence(tmp_path):
+    write_cases(tmp_path / "data", n=10)
+    offered = {"annotations": ["majority", "first", "sampled"]}
+    data = dataset(tmp_path / "data", annotation="sampled", **offered)
+    for name in data.split.train[:-2]:
+        folder = tmp_path / "data" / name
+        (folder / "instances").mkdir()
+        for kind in ("annotation-1", "annotation-2"):
+            source = (folder / "segmentation.nii.gz").read_bytes()
+            (folder / "instances" / f"kidney_instance-1_{kind}.nii.gz").write_bytes(source)
+
+    data = dataset(tmp_path / "data", annotation="sampled", **offered)
+    with pytest.raises(InputError) as refused:
+        data.check(tmp_path / "cache", workers=1)
+    assert str(refused.value) == (
+        f"data.annotation=sampled learns from masks of single annotators, which 2 of the 7 training cases in data.root="
+        f"{tmp_path / 'data'} lack: {', '.join(data.split.train[-2:])}; set data.annotation=majority, or fetch them by "
+        "task=download download.instances=true."
+    )
+    data.check(tmp_path / "cache", workers=1, cases=data.split.train[:-2])
+    data.check(tmp_path / "cache", workers=1, cases=data.split.val)  # which are validated on by their references
+    dataset(tmp_path / "data", **offered).check(tmp_path / "cache", workers=1)
+
+
+def test_the_split_knows_which_cases_were_chosen(tmp_path):
+    write_cases(tmp_path, n=6)
+    (tmp_path / "mine.json").write_text('{"train": [0, 1], "val": [5]}')
+
+    with pytest.raises(InputError, match=r"needs 1 case not among data\.cases=0-3 in data\.root=.*case_00005"):
+        dataset(tmp_path, only="0-3", split_by=str(tmp_path / "mine.json")).split  # noqa: B018
+
+
 def test_chosen_cases_alone_take_part(tmp_path):
     write_cases(tmp_path, n=8)
 
@@ -159,7 +245,7 @@ def test_cases_without_a_reference_are_left_out_and_named(tmp_path, caplog):
     (tmp_path / "case_00002" / "segmentation.nii.gz").unlink()
 
     assert "case_00002" not in dataset(tmp_path).split.cases
-    assert f"1 cases in {tmp_path} have no segmentation.nii.gz and are left out: case_00002" in caplog.text
+    assert f"1 case without segmentation.nii.gz in {tmp_path} left out: case_00002" in caplog.text
 
 
 def test_hidden_files_and_supplements_are_no_cases(tmp_path):
@@ -172,7 +258,7 @@ def test_hidden_files_and_supplements_are_no_cases(tmp_path):
     data = dataset(tmp_path, annotation="first", annotations=["majority", "first"])
     assert list(data.cases) == [f"case_{k:05d}" for k in range(5)]
     assert data.cases["case_00000"].instances == ()
-    data.check(tmp_path / "cache", workers=1)
+    dataset(tmp_path).check(tmp_path / "cache", workers=1)
 
 
 def test_annotations_of_single_annotators_are_prepared_into_a_store_of_their_own(tmp_path):

@@ -4,7 +4,7 @@ from kidney_lab.data.exclusions import EXCLUSIONS, excluded_cases
 from kidney_lab.errors import InputError
 
 
-@pytest.mark.parametrize("nothing", ["none", None, []])
+@pytest.mark.parametrize("nothing", ["none", None, [], ["none"]])
 def test_nothing_is_excluded_unless_asked_for(nothing):
     assert excluded_cases(nothing) == ((), frozenset())
 
@@ -31,7 +31,23 @@ def test_every_list_has_a_source():
     assert all(len(entry.source) > 20 for entry in EXCLUSIONS.values())
 
 
-@pytest.mark.parametrize("wrong", ["bad", ["nnunet2019", "bad"], ["none", "thesis"]])
-def test_an_unknown_list_names_those_that_there_are(wrong):
-    with pytest.raises(InputError, match=r"data\.exclude=.* is unknown: choose none, or of kits19_issue6, .*thesis"):
+@pytest.mark.parametrize(
+    ("wrong", "shown"),
+    [
+        ("bad", "bad"),
+        (["nnunet2019", "bad"], r"\[nnunet2019,bad\]"),
+        (5, r"\[5\]"),
+        ([1, "thesis"], r"\[1,thesis\]"),
+        ("", ""),
+    ],
+)
+def test_an_unknown_list_names_those_that_there_are(wrong, shown):
+    message = rf"data\.exclude={shown} is unknown: choose none, or of kits19_issue6, .*thesis"
+    with pytest.raises(InputError, match=message):
+        excluded_cases(wrong)
+
+
+@pytest.mark.parametrize("wrong", [["none", "thesis"], "thesis,none"])
+def test_none_stands_alone(wrong):
+    with pytest.raises(InputError, match=r"data\.exclude=.* names none beside others: choose none alone"):
         excluded_cases(wrong)

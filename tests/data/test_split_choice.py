@@ -60,7 +60,7 @@ def test_a_named_split_lists_what_it_lacks():
         SplitChoice("vnet_189_21").choose(here(without=range(100, 120)))
 
     message = str(refused.value)
-    assert "data.split=vnet_189_21 needs 20 cases that are not in data.root=folder with a reference" in message
+    assert "data.split=vnet_189_21 needs 20 cases not in data.root=folder with a reference" in message
     assert "case_00100, case_00101, case_00102, case_00103, case_00104, ...;" in message
     assert "case_00105" not in message
     assert "test_root" not in message
@@ -81,7 +81,7 @@ def test_the_folder_of_test_cases_never_lends_training_cases():
 
 
 def test_a_test_folder_that_lacks_cases_is_named():
-    with pytest.raises(InputError, match=r"needs 1 cases .* data\.test_root=there with a reference: case_00299;"):
+    with pytest.raises(InputError, match=r"needs 1 case not .* data\.test_root=there with a reference: case_00299;"):
         SplitChoice("kits19_official").choose(here(test=range(299)))
 
 
@@ -102,6 +102,22 @@ def test_excluded_cases_are_not_drawn_into_a_seeded_split():
     assert len(split.cases) == 205
     assert not {*split.cases} & ids([23, 68, 125, 133, 160])
     assert split.excluded == tuple(sorted(ids([23, 68, 125, 133, 160])))
+
+
+def test_excluding_moves_no_case_of_a_seeded_split_into_another_part():
+    cases = here(without=[17])  # which makes the split a seeded one
+    whole, split = SplitChoice().choose(cases), SplitChoice(exclude="nnunet2019").choose(cases)
+
+    gone = ids([23, 68, 125, 133])
+    assert split.parts == tuple(tuple(case for case in part if case not in gone) for part in whole.parts)
+
+
+def test_cases_that_the_user_left_out_are_the_reason_that_is_given():
+    few = CasesHere("kits19", ids(range(4)), ids(range(300)), "folder", "there", only="0-3")
+    with pytest.raises(InputError, match=r"needs 206 cases not among data\.cases=0-3 in data\.root=folder") as refused:
+        SplitChoice("kits19_official").choose(few)
+    assert "case_00004, " in str(refused.value)
+    assert "; leave data.cases out, or choose another split" in str(refused.value)
 
 
 def test_only_cases_that_are_there_count_as_excluded():

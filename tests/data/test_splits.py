@@ -6,8 +6,8 @@ from kidney_lab.errors import InputError
 CASES = [f"case_{k:05d}" for k in range(40)]
 
 
-def split(cases=CASES, *, n_train=None, n_val=None, n_test=None, seed=0) -> Split:
-    return seeded_split(cases, n_train=n_train, n_val=n_val, n_test=n_test, seed=seed)
+def split(cases=CASES, *, n_train=None, n_val=None, n_test=None, seed=0, excluded=()) -> Split:
+    return seeded_split(cases, n_train=n_train, n_val=n_val, n_test=n_test, seed=seed, excluded=excluded)
 
 
 def sizes(of: Split) -> tuple[int, int, int]:
@@ -121,5 +121,49 @@ def test_excluded_cases_leave_every_part_and_are_written_down():
 @pytest.mark.parametrize("cases", [{"a", "b"}, {"c", "d"}])
 def test_a_part_that_is_needed_cannot_be_excluded_as_a_whole(cases):
     whole = Split(train=("a", "b"), val=("c", "d"), test=())
-    with pytest.raises(InputError, match=r"data\.exclude=\['bad'\] leaves . training and . validation cases"):
+    with pytest.raises(InputError, match=r"data\.exclude=\[bad\] leaves . training cases? and . validation cases? of"):
         whole.without(cases, exclude=("bad",))
+
+
+def test_leaving_cases_out_moves_no_other_case():
+    whole, left = split(), split(excluded=CASES[::5])
+
+    for before, after in zip(whole.parts, left.parts, strict=True):
+        assert after == tuple(case for case in before if case not in CASES[::5])
+
+
+def test_parts_whose_numbers_are_given_are_filled_up_with_cases_that_no_part_has():
+    numbers = {"n_train": 10, "n_val": 5, "n_test": 5}
+    whole = split(**numbers)
+    gone = {whole.train[0], whole.val[0], whole.test[0], whole.test[1]}
+    left = split(**numbers, excluded=gone)
+
+    assert sizes(left) == sizes(whole)
+    assert not gone & {*left.cases}
+    for before, after in zip(whole.parts, left.parts, strict=True):
+        assert {*before} - gone <= {*after}
+        assert not ({*after} - {*before}) & {*whole.cases}
+
+
+def test_where_training_takes_what_is_left_it_fills_up_the_parts_whose_numbers_are_given():
+    whole = split(n_val=5)
+    left = split(n_val=5, excluded={whole.val[2], whole.train[0], whole.test[0]})
+
+    assert sizes(left) == (len(whole.train) - 2, 5, len(whole.test) - 1)
+    (moved,) = {*left.val} - {*whole.val}
+    assert moved in whole.train
+    assert {*left.test} < {*whole.test}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "excluded"),
+    [
+        ({"n_train": 30, "n_val": 5, "n_test": 5}, CASES[:1]),
+        ({"n_test": 39 - 4, "n_val": 4}, CASES[:5]),
+        ({}, split().train),
+        ({}, split().val),
+    ],
+)
+def test_too_few_cases_beside_those_left_out_are_refused(numbers, excluded):
+    with pytest.raises(InputError, match=r"The 40 cases without those of data\.exclude cannot be split into"):
+        split(**numbers, excluded=excluded)

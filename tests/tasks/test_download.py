@@ -52,7 +52,7 @@ def test_a_second_run_has_nothing_to_do_and_asks_for_nothing(config, server, tmp
     capsys.readouterr()
     download(config)
 
-    assert capsys.readouterr().out == f"nothing to do: 7 files of 3 cases are in {tmp_path / 'kits'}\n"
+    assert capsys.readouterr().out == f"nothing to do: 3 cases with 7 files in {tmp_path / 'kits'}\n"
     assert server.requests == []
 
 
@@ -80,7 +80,7 @@ def test_failures_are_listed_and_the_next_run_fetches_what_is_missing(config, se
     capsys.readouterr()
     download(config)
     assert "kits23: 3 cases, 2 files, " in (out := capsys.readouterr().out)
-    assert "(5 files are there already)" in out
+    assert "(beside 5 files already there)" in out
     assert "2 files fetched" in out
 
 
@@ -137,7 +137,15 @@ def refused(config, **changes):
     return str(raised.value)
 
 
+def test_a_final_answer_is_not_to_be_asked_for_again(config, server):
+    server.faults = {"/images/case_00001.nii.gz": ["404"]}
+    with pytest.raises(InputError, match=r"^1 file could not be fetched; the others are kept:\n"):
+        download(config)
+
+
 def test_wrong_settings_are_one_sentence(config, server):
+    assert refused(config, download__verify="abc") == "download.verify=abc is no switch: give true or false."
+    config.download.verify = False
     assert refused(config, download__instances=True).startswith(
         "download.instances=true asks for masks of single annotators, which kits23 does not hold"
     )

@@ -80,6 +80,24 @@ def test_the_clinical_table_is_printed_and_written(command, shared_data, tmp_pat
     assert table["tumor_volume_ml"].dropna().index.tolist() == ["case_00016"]
 
 
+def test_the_clinical_table_is_that_of_the_chosen_cases(command, shared_data, tmp_path):
+    (tmp_path / "kits.json").symlink_to(shared_data / "kits19" / "kits.json")
+    (tmp_path / "case_00016").mkdir()
+    (tmp_path / "case_00016" / "segmentation.nii.gz").symlink_to(
+        shared_data / "kits19" / "case_00016" / "segmentation.nii.gz"
+    )
+    arguments = ["task=report", "report=clinical", "data=kits19", f"data.root={tmp_path}", "output=x"]
+    command(*arguments, "data.cases=8-20", cwd=tmp_path)  # of which one has a scan here
+
+    table = pd.read_csv(tmp_path / "x" / "clinical.csv", index_col="case")
+    assert table.index.tolist() == [f"case_{k:05d}" for k in range(8, 21)]
+    assert table["tumor_volume_ml"].dropna().index.tolist() == ["case_00016"]
+    refused = command(*arguments, "data.cases=[0,999]", cwd=tmp_path, check=False)
+    assert refused.returncode == 2
+    assert "names 1 patient that" in refused.stderr
+    assert "kits.json does not hold: case_00999; choose others, or leave data.cases out" in refused.stderr
+
+
 def test_a_table_without_cases_is_reported_where_output_says(command, shared_data, tmp_path):
     (tmp_path / "kits23.json").symlink_to(shared_data / "kits23" / "kits23.json")
     command("task=report", "report=clinical", "data=kits23", f"data.root={tmp_path}", "output=x", cwd=tmp_path)

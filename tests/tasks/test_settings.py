@@ -1,20 +1,29 @@
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 
+from kidney_lab.composition.messages import describe
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
 from kidney_lab.errors import InputError
-from kidney_lab.tasks.settings import check_settings
+from kidney_lab.tasks.settings import check_settings, check_trainer
 
 
-def check(*overrides):
+def composed(*overrides):
     register_resolvers()
     register_experiments()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         everything = ["trainer=smoke", "logger=none", "hydra.mode=RUN", *overrides]
-        config = compose("config", overrides=everything, return_hydra_config=True)
+        return compose("config", overrides=everything, return_hydra_config=True)
+
+
+def check(*overrides):
+    config = composed(*overrides)
     HydraConfig.instance().set_config(config)
+    instantiate(config.data, _convert_="all")
     check_settings(config)
 
 
@@ -32,6 +41,25 @@ def test_the_settings_as_they_come_work():
         ("model.samples_per_epoch=null", "view.samples_per_epoch=None is no count"),
         ("prepare.workers=true", "prepare.workers=True is no count"),
         ("seed=-1", "seed=-1 is no seed"),
+        ("data.n_train=abc", "data.n_train=abc is no count: give a whole number of at least 1, or null."),
+        ("data.n_val=1.5", "data.n_val=1.5 is no count"),
+        ("data.n_test=-1", "data.n_test=-1 is no count: give a whole number of at least 0, or null."),
+        ("data.split_seed=abc", "data.split_seed=abc is no seed: give a whole number from 0 to 4294967295."),
+        ("data.split_seed=-1", "data.split_seed=-1 is no seed"),
+        ("data.split_seed=null", "data.split_seed=None is no seed"),
+        ("model.overlap=2", "model.overlap=2 is no share of a window: give a number from 0 to below 1."),
+        ("model.overlap=abc", "model.overlap=abc is no share of a window"),
+        ("data.max_time=abc", "data.max_time=abc is no time: give DD:HH:MM:SS, such as 00:12:00:00, or null."),
+        ("trainer.max_time=12", "trainer.max_time=12 is no time"),
+        ("scheduler.power=abc", "The optimizer or scheduler of the stage segmentation cannot be made"),
+        ("trainer.devices=0", "trainer.devices=0 is no number of devices: give a whole number of at least 1, or auto."),
+        ("trainer.devices=abc", "trainer.devices=abc is no number of devices"),
+        ("trainer.devices=4096", "trainer.devices=4096 is more than the [0-9]+ cores that are here: give at most"),
+        ("prepare.rebuild=abc", "prepare.rebuild=abc is no switch: give true or false."),
+        ("model.antialias=abc", "model.antialias=abc is no switch"),
+        ("data.synthesize_missing_images=1", "data.synthesize_missing_images=1 is no switch"),
+        ("augment.spatial.scale_isotropic=abc", "augment.spatial.scale_isotropic=abc is no switch"),
+        ("model.roi_size=[15,15,15]", r"cannot take samples of the view, \[15, 15, 15\] voxels in 1 channels \(.*\): "),
         ("optimizer.lr=abc", "The optimizer or scheduler of the stage segmentation cannot be made"),
         ("model.lr=-1", "optimizer or scheduler of the stage segmentation cannot be made .Invalid learning rate"),
         ("postprocessing.keep=some", "postprocessing.keep"),
@@ -41,3 +69,40 @@ def test_a_setting_that_cannot_work_is_one_sentence(override, sentence):
     with pytest.raises(InputError, match=sentence) as caught:
         check(override)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["view=roi", "view.multiple=0"], "view.multiple=0 is no count: give a whole number of at least 1."),
+        (["view.within=roi", "view.margin_mm=abc"], "view.margin_mm=abc is no margin: give 0 mm or more."),
+        (["view.within=roi", "view.margin_mm=-1"], "view.margin_mm=-1 is no margin: give 0 mm or more."),
+        (["view.foreground_fraction=abc"], "view.foreground_fraction=abc is no share: give a number from 0 to 1."),
+        (["view.label_weights={kidney:abc}"], "view.label_weights={kidney: abc} must be weights of 0 or more, "),
+        (["augment=nnunet", "augment.spatial.rotate_prob=abc"], "augment: rotate_prob=abc is no share: "),
+        (["augment.intensity=5"], "augment.intensity=5 is no random transform: "),
+        (["data.exclude=5"], "data.exclude=[5] is unknown: choose none, or of kits19_issue6, "),
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_one_sentence_without_python(overrides, sentence):
+    with pytest.raises(InstantiationException) as caught:
+        check(*overrides)
+    assert describe(caught.value, []).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["data.n_test=0"], ["data.n_train=3"], ["trainer.devices=auto"], ["model.overlap=0"]]
+)
+def test_settings_at_the_end_of_their_range_work(overrides):
+    check(*overrides)
+
+
+def test_devices_are_counted_on_the_accelerator(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for devices in (2, -1, "auto", "[0,1]"):
+        check_trainer(composed("trainer.accelerator=auto", f"trainer.devices={devices}"))
+    with pytest.raises(InputError, match=r"trainer\.devices=3 is more than the 2 GPUs that are here"):
+        check_trainer(composed("trainer.accelerator=gpu", "trainer.devices=3"))
+    with pytest.raises(InputError, match=r"trainer\.devices=-1 is no number"):
+        check_trainer(composed("trainer.accelerator=cpu", "trainer.devices=-1"))

@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import monai.transforms as mt
 import pytest
@@ -7,8 +8,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from kidney_lab.composition.search_path import config_folder
+from kidney_lab.data.statistics import IntensityStatistics
 from kidney_lab.errors import InputError
 from kidney_lab.transforms import Augment, RandSpatiald
+from kidney_lab.transforms.normalize import foreground_normalizer
 
 RECIPES = sorted(path.stem for path in (config_folder() / "augment").glob("*.yaml"))
 VOLUMES = {"nnunet", "cascade_unet", "attention_vnet"}  # the others also take slices
@@ -91,8 +94,15 @@ def test_intensities_change_the_image_alone_and_other_keys_pass():
     assert {type(result[key]) for key in ("image", "label", "heatmap")} == {torch.Tensor}
 
 
+@pytest.mark.parametrize("wrong", [{"intensity": 5}, {"intensity": "noise"}, {"spatial": 5}, {"intensity": [1]}])
+def test_what_is_no_transform_is_refused(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=rf"augment\.{name}={re.escape(str(value))} is no .*, or null"):
+        Augment(**wrong)
+
+
 def test_an_unknown_device_is_refused():
-    with pytest.raises(InputError, match=r"augment\.device='cuda' is unknown: write cpu or gpu"):
+    with pytest.raises(InputError, match=r"augment\.device=cuda is unknown: write cpu or gpu"):
         Augment(device="cuda")
 
 
@@ -120,15 +130,67 @@ def test_every_recipe_changes_volumes_and_slices_as_a_seed_says(name):
 def test_every_transform_of_a_recipe_works_alone(name):
     intensity = recipe(name).intensity
     for transform in [] if intensity is None else intensity.transforms:
-        for part in (transform, *vars(transform).values()):  # dictionary transforms hold the probability or hand it on
-            if isinstance(part, mt.RandomizableTransform):
-                part.prob = 1.0
         data = volume(ROI)
 
-        result = mt.Compose([transform]).set_random_state(0)(data)
+        result = always(transform).set_random_state(0)(data)
 
         assert torch.isfinite(result["image"]).all()
         assert not torch.equal(result["image"], data["image"]), transform
+
+
+PAPERS = {  # augmentation and window of one recipe: the range that they meet in
+    ("attention_vnet", "attention_vnet"): (0, 1),
+    ("attention_vnet", "attention_vnet_zscore"): (-2, 2),
+    ("cascade_unet", "cascade_unet"): (-2, 2),
+    ("default", "kits19_winner"): (-1, 1),
+    ("ernet", "ernet"): (0, 1),
+    ("msalds", "msalds"): (0, 255),
+}
+
+
+def window(name):
+    """Intensities of a recipe; where they need statistics, those of a foreground of 50 HU and 100 HU deviation."""
+    intensity = instantiate(OmegaConf.load(config_folder() / "intensity" / f"{name}.yaml"), _convert_="all")
+    normalizer = foreground_normalizer(intensity)
+    if normalizer is not None:
+        lower, upper = normalizer.window or (-150, 250)
+        normalizer.statistics = IntensityStatistics(lower, upper, mean=50, std=100, n=1)
+    return intensity
+
+
+def always(transform) -> mt.Compose:
+    """A dictionary transform that changes every sample; its probability is its own or that of what it wraps."""
+    for part in (transform, *vars(transform).values()):
+        if isinstance(part, mt.RandomizableTransform):
+            part.prob = 1.0
+    return mt.Compose([transform])
+
+
+@pytest.mark.parametrize(("augment", "intensity"), PAPERS, ids=map(" with ".join, PAPERS))
+def test_the_strength_of_a_recipe_is_that_of_its_intensities(augment, intensity):
+    low, high = PAPERS[augment, intensity]
+    hounsfield = torch.linspace(-1000, 1000, 40 * 40).reshape(1, 1, 40, 40).expand(1, 8, 40, 40)
+    seen = torch.as_tensor(window(intensity)(hounsfield)).as_subclass(torch.Tensor)
+    chosen = recipe(augment).intensity
+
+    assert low <= seen.min() < seen.max() <= high
+    for transform in [] if chosen is None else chosen.transforms:
+        changed = always(transform).set_random_state(1)({"image": seen})["image"]
+        moved = (changed - seen).abs().max() / (high - low)
+        assert 0.01 < moved <= 1, transform
+        assert low - 0.5 * (high - low) <= changed.min() < changed.max() <= high + 0.5 * (high - low)
+
+
+def test_the_noise_of_msalds_is_black_white_and_5_of_255():
+    grey = torch.as_tensor(window("msalds")(torch.full((1, 100, 100), 140.0))).as_subclass(torch.Tensor)
+    salt_and_pepper, gaussian = recipe("msalds").intensity.transforms
+
+    spotted = always(salt_and_pepper).set_random_state(0)({"image": grey})["image"]
+    noisy = always(gaussian).set_random_state(0)({"image": grey})["image"]
+
+    assert spotted.unique().tolist() == [0, 127.5, 255]
+    assert (spotted != 127.5).float().mean() == pytest.approx(0.01, abs=0.004)
+    assert (noisy - grey).std() == pytest.approx(5, rel=0.05)
 
 
 def test_nnunet_s_recipe_leaves_as_many_patches_alone_as_nnunet_does():

@@ -109,8 +109,9 @@ def _typed(column: Column, rows: Mapping[str, Row], path: Path) -> "pd.Series[An
         try:
             values.append(_value(row.get(column.name), column))
         except ValueError as error:
-            wanted = _NOUN[column.kind] + (f" out of {', '.join(column.values)}" if column.closed else "")
-            raise InputError(f"{path}: {column.name} of {case} is {error}, but must be {wanted}; mend it.") from error
+            raise InputError(
+                f"{path}: {column.name} of {case} is {error}, but must be {_wanted(column)}; mend it."
+            ) from error
     if column.kind == "category":
         found = tuple({value for value in values if value is not None})
         further = sorted(set(found) - set(column.values))
@@ -118,6 +119,14 @@ def _typed(column: Column, rows: Mapping[str, Row], path: Path) -> "pd.Series[An
             _log.warning("%s: %s has values beyond the known ones, which are kept: %s", path, column.name, further)
         return pd.Series(values, list(rows), dtype=column.dtype(found))
     return pd.Series(values, list(rows), dtype=column.dtype())
+
+
+def _wanted(column: Column) -> str:
+    """What a value of a column must be."""
+    if column.closed:
+        return f"{_NOUN[column.kind]} out of {', '.join(column.values)}"
+    bounded = column.kind in ("number", "integer") and math.isfinite(column.minimum)
+    return f"{_NOUN[column.kind]} of {column.minimum:g} or more" if bounded else _NOUN[column.kind]
 
 
 def _value(value: Any, column: Column) -> Any:
@@ -143,7 +152,7 @@ def _number(value: Any, column: Column) -> float:
         raise TypeError(value)
     bound = _BOUND.fullmatch(value) if column.at_least and isinstance(value, str) else None
     number = float(bound[1] if bound else value)
-    if not math.isfinite(number):
+    if not math.isfinite(number) or number < column.minimum:
         raise ValueError(value)
     return number
 

@@ -10,6 +10,7 @@ What the files leave open: `null`, "not_applicable" and "na" do not tell what is
 all of them are missing values here.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -38,6 +39,7 @@ class Column:
         renamed: values of other editions, by this edition's.
         missing: words in place of a number that mean that there is none.
         at_least: column that is true where the file has only a lower bound, such as ">=90".
+        minimum: the smallest that a number can be: only a day, counted from another, is negative.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Column:
     renamed: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     at_least: str = ""
+    minimum: float = 0.0
 
     def dtype(self, found: tuple[str, ...] = ()) -> "pd.api.extensions.ExtensionDtype":
         """Nullable type of pandas; values that were `found` beyond those of an open list come last."""
@@ -93,7 +96,7 @@ def _flag(name: str, meaning: str) -> Column:
 
 
 def _days(name: str, meaning: str, also: tuple[str, ...] = ()) -> Column:
-    return Column(name, "integer", meaning, "days", also=also)
+    return Column(name, "integer", meaning, "days", also=also, minimum=-math.inf)
 
 
 def _scale(name: str, meaning: str, *values: str, also: tuple[str, ...] = ()) -> Column:

@@ -30,7 +30,16 @@ class FetchError(Exception):
 
 
 class RefusedError(FetchError):
-    """The server's answer is final."""
+    """The server's answer is final.
+
+    Args:
+        reason: a clause.
+        for_now: whether it would be another one later on.
+    """
+
+    def __init__(self, reason: str, *, for_now: bool = False) -> None:
+        super().__init__(reason)
+        self.for_now = for_now
 
 
 class UnreachableError(FetchError):
@@ -151,7 +160,8 @@ def check_status(response: requests.Response) -> None:
     said = f"{response.status_code} {response.reason}"
     if response.headers.get("X-RateLimit-Remaining") == "0":
         raise RefusedError(
-            f"{said}: the host's requests an hour are used up; run again later, or put a token for it into ~/.netrc"
+            f"{said}: the host's requests an hour are used up; run again later, or put a token for it into ~/.netrc",
+            for_now=True,
         )
     if response.status_code in _TEMPORARY or response.status_code >= 500:
         raise InterruptedTransferError(said, retry_after(response.headers.get("Retry-After")))

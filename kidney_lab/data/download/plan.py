@@ -17,6 +17,7 @@ from kidney_lab.data.download.source import RemoteFile
 from kidney_lab.data.download.threads import in_threads
 from kidney_lab.data.download.verify import problem_of
 from kidney_lab.errors import InputError
+from kidney_lab.wording import counted
 
 
 def missing(files: Sequence[RemoteFile], root: Path, *, verify: bool = False, workers: int = 1) -> list[RemoteFile]:
@@ -97,6 +98,7 @@ def check_space(files: Sequence[RemoteFile], root: Path) -> None:
     free = shutil.disk_usage(root).free
     if needed > free:
         raise InputError(
-            f"data.root={root} needs {decimal(needed)} for {len(files)} files, but its disk has {decimal(free)} free: "
-            f"free {decimal(needed - free)}, name a folder on another disk, or take fewer cases with data.cases=0-19."
+            f"data.root={root} needs {decimal(needed)} for {counted(len(files), 'file')}, but its disk has "
+            f"{decimal(free)} free: free {decimal(needed - free)}, name a folder on another disk, or take fewer cases "
+            "with data.cases=0-19."
         )

@@ -3,25 +3,42 @@
 import errno
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
 
 from kidney_lab.data.download.fetch import fetch
-from kidney_lab.data.download.http import FetchError, Patience
+from kidney_lab.data.download.http import FetchError, Patience, RefusedError
 from kidney_lab.data.download.meter import Meter
 from kidney_lab.data.download.plan import bytes_here, bytes_of
 from kidney_lab.data.download.source import RemoteFile
 from kidney_lab.data.download.threads import in_threads
 from kidney_lab.errors import InputError
+from kidney_lab.wording import counted
 
 _GIVE_UP = 10  # files in a row that fail: the network or the server is gone, and asking for each file takes hours
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+@dataclass
+class Outcome:
+    """What came of fetching files.
+
+    Args:
+        fetched: number of files that came.
+        problems: a sentence for each that did not.
+        again: whether another run may bring more: false where every answer was final.
+    """
+
+    fetched: int = 0
+    problems: list[str] = field(default_factory=list)
+    again: bool = False
+
+
 def fetch_all(
     session: requests.Session, files: Sequence[RemoteFile], root: Path, *, workers: int, patience: Patience
-) -> tuple[int, list[str]]:
+) -> Outcome:
     """Fetches files; those that cannot be had do not keep the others back.
 
     Args:
@@ -32,14 +49,14 @@ def fetch_all(
         patience: with the servers.
 
     Returns:
-        Number of files that came, and a sentence for each that did not.
+        How many files came, and what kept the others.
 
     Raises:
         InputError: the disk is full, or a file cannot be written.
     """
     stopped = threading.Event()
-    problems: list[str] = []
-    fetched = in_a_row = 0
+    outcome = Outcome()
+    in_a_row = 0
     with Meter(bytes_of(files), bytes_here(files, root)) as meter:
 
         def work(file: RemoteFile) -> None:
@@ -53,16 +70,18 @@ def fetch_all(
                 if error is not None and not isinstance(error, FetchError):
                     raise error
                 if error is None:
-                    fetched, in_a_row = fetched + 1, 0
+                    outcome.fetched, in_a_row = outcome.fetched + 1, 0
                     continue
-                problems.append(f"{file.path} from {file.url}: {error}.")
+                outcome.problems.append(f"{file.path} from {file.url}: {error}.")
+                outcome.again |= not isinstance(error, RefusedError) or error.for_now
                 in_a_row += 1
                 if in_a_row == _GIVE_UP and n < len(files):
-                    problems.append(f"{len(files) - n} more files were not tried, since {_GIVE_UP} in a row failed.")
+                    left = counted(len(files) - n, "more file")
+                    outcome.problems.append(f"{left} not tried, since {_GIVE_UP} in a row failed.")
                     break
         finally:
             stopped.set()
-    return fetched, problems
+    return outcome
 
 
 def _explained(error: OSError, path: Path, root: Path) -> InputError:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from kidney_lab.data.splits import Split
 from kidney_lab.errors import InputError
+from kidney_lab.wording import counted
 
 FOLDER: Final = Path(__file__).parent
 DEFAULT: Final = "kidney_lab"
@@ -22,6 +23,7 @@ DEFAULT: Final = "kidney_lab"
 
 _PARTS: Final = {"train": "training", "val": "validation", "test": "test"}
 _SHOWN = 5
+_NO_CASE = re.compile(r"\s*|[-+].*|\d*\.\d*")  # of a text; a number with a sign or a point names no case
 
 
 @dataclass(frozen=True)
@@ -123,20 +125,27 @@ def read_split(choice: str) -> SplitFile:
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"data.split={choice} cannot be read as a split ({type(error).__name__}: {error}): give a JSON object with "
-            "train, val and test, each a list of cases, or nnU-Net's list of objects with train and val."
+            f"data.split={choice} cannot be read as a split ({_reason(error)}): give a JSON object with train, val and "
+            "test, each a list of cases, or nnU-Net's list of objects with train and val."
         ) from error
 
 
 def case_id(case: int | str) -> str:
-    """Name of a case's folder, from its number or from the identifier that another tool gave it.
+    """Name of a case's folder, from its number or from the identifier or the file that another tool gave it.
 
-    >>> case_id(7), case_id("KiTS_00007"), case_id("case_00007")
+    Raises:
+        ValueError: it is no whole number from 0 on, and no name.
+
+    >>> case_id(7), case_id("KiTS_00007.nii.gz"), case_id("case_00007")
     ('case_00007', 'case_00007', 'case_00007')
     """
-    match = re.fullmatch(r"(?:.*\D)?(\d+)", str(case))
-    if str(case).startswith("case_") or match is None:
-        return str(case)
+    whole = isinstance(case, int) and not isinstance(case, bool) and case >= 0
+    name = str(case).removesuffix(".nii.gz")
+    if not (whole or isinstance(case, str)) or _NO_CASE.fullmatch(name):
+        raise ValueError(f"{case} is no case: give a number from 0 on, or a name such as case_00007")
+    match = re.fullmatch(r"(?:.*\D)?(\d+)", name)
+    if name.startswith("case_") or match is None:
+        return name
     return f"case_{int(match[1]):05d}"
 
 
@@ -152,12 +161,33 @@ def some(cases: Sequence[str]) -> str:
 def _folds(content: Any) -> tuple[list[dict[str, list[Any]]], bool]:
     """Parts of every fold, and whether there are folds."""
     if isinstance(content, list):
-        return [{key: list(fold.get(key, [])) for key in _PARTS} for fold in content], True
+        return [{key: _listed(fold.get(key, [])) for key in _PARTS} for fold in content], True
+    test = _listed(content.get("test", []))
     if "folds" not in content:
-        return [{"train": content["train"], "val": content["val"], "test": content.get("test", [])}], False
-    folds = content["folds"]
+        return [{"train": _listed(content["train"]), "val": _listed(content["val"]), "test": test}], False
+    folds = [_listed(fold) for fold in _listed(content["folds"])]
     others = [[case for j, fold in enumerate(folds) if j != k for case in fold] for k in range(len(folds))]
-    return [{"train": others[k], "val": folds[k], "test": content.get("test", [])} for k in range(len(folds))], True
+    return [{"train": others[k], "val": folds[k], "test": test} for k in range(len(folds))], True
+
+
+def _listed(cases: Any) -> list[Any]:
+    """Makes sure that cases stand in a list: the letters of a text are no cases.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if not isinstance(cases, list):
+        raise ValueError(f"{cases} is no list of cases")
+    return cases
+
+
+def _reason(error: Exception) -> str:
+    """A clause on why a file is no split."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _split(parts: Mapping[str, Sequence[int | str]], choice: str) -> Split:
@@ -174,7 +204,7 @@ def _split(parts: Mapping[str, Sequence[int | str]], choice: str) -> Split:
     twice = [f"{case} ({' and '.join(where)})" for case, where in sorted(places.items()) if len(where) > 1]
     if twice:
         raise InputError(
-            f"data.split={choice} holds {len(twice)} patients more than once: {some(twice)}; "
+            f"data.split={choice} holds {counted(len(twice), 'patient')} more than once: {some(twice)}; "
             "leave every patient in one part, else scores are those of cases that were trained on."
         )
     empty = [_PARTS[key] for key in ("train", "val") if not ids[key]]

@@ -111,12 +111,18 @@ def check_label_weights(weights: Mapping[str, float] | None) -> None:
     """
     if weights is None:
         return
-    unknown = [name for name in weights if name not in LABELS]
-    if unknown:
-        raise InputError(f"view.label_weights holds {unknown}: choose from {', '.join(LABELS)}.")
-    if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
+    if not isinstance(weights, Mapping):
         raise InputError(
-            f"view.label_weights={dict(weights)} must be weights of 0 or more, one of them above 0, or null for even "
+            f"view.label_weights={weights} are no weights by label: give such as {{kidney: 1, tumor: 2}}, or null."
+        )
+    unknown = [str(name) for name in weights if name not in LABELS]
+    if unknown:
+        raise InputError(f"view.label_weights holds {', '.join(unknown)}: choose from {', '.join(LABELS)}.")
+    numbers = all(isinstance(weight, int | float) and 0 <= weight < np.inf for weight in weights.values())
+    if not numbers or not any(weights.values()):
+        shown = ", ".join(f"{name}: {weight}" for name, weight in weights.items())
+        raise InputError(
+            f"view.label_weights={{{shown}}} must be weights of 0 or more, one of them above 0, or null for even "
             "shares."
         )
 
@@ -127,8 +133,28 @@ def check_fraction(name: str, value: float) -> None:
     Raises:
         InputError: names the setting.
     """
-    if not 0 <= value <= 1:
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InputError(f"view.{name}={value} is no share: give a number from 0 to 1.")
+
+
+def check_margin(name: str, value: float) -> None:
+    """Refuses a margin that is not 0 mm or more.
+
+    Raises:
+        InputError: names the setting.
+    """
+    if not isinstance(value, int | float) or not 0 <= value < np.inf:
+        raise InputError(f"view.{name}={value} is no margin: give 0 mm or more.")
+
+
+def check_count(name: str, value: int, *, smallest: int) -> None:
+    """Refuses what is no whole number from `smallest` on.
+
+    Raises:
+        InputError: names the setting.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+        raise InputError(f"view.{name}={value} is no count: give a whole number of at least {smallest}.")
 
 
 def check_size(name: str, size: Sequence[int], axes: str) -> None:
@@ -138,5 +164,6 @@ def check_size(name: str, size: Sequence[int], axes: str) -> None:
         InputError: names the setting.
     """
     wanted = len(axes.split(","))
-    if len(size) != wanted or not all(isinstance(n, int | np.integer) and n > 0 for n in size):
-        raise InputError(f"view.{name}={list(size)} is no size: give {wanted} whole numbers above 0, ({axes}).")
+    several = isinstance(size, Sequence) and not isinstance(size, str)
+    if not several or len(size) != wanted or not all(isinstance(n, int | np.integer) and n > 0 for n in size):
+        raise InputError(f"view.{name}={size} is no size: give {wanted} whole numbers above 0, ({axes}).")

@@ -15,7 +15,8 @@ from kidney_lab.data.views.view import View
 from kidney_lab.errors import InputError
 from kidney_lab.transforms.augment import Augment
 
-_ANNOTATOR = 7  # sets the draw of annotators apart from that of samples, which has no fourth number
+# They set these draws apart from each other and from those of samples, which have no fourth number.
+_ANNOTATOR, _ORDER = 7, 11
 
 
 def normalize(image: Tensor, intensity: Any) -> Tensor:
@@ -86,7 +87,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         """Draws a sample and reads it: `image` int16, HU, `label`, and the `seed` that its augmentation has now."""
         rng = key.rng(self.seed)
         rounds, place = divmod(key.index, len(self.cases))
-        order = np.random.default_rng([self.seed, key.epoch, rounds]).permutation(len(self.cases))
+        order = np.random.default_rng([self.seed, key.epoch, rounds, _ORDER]).permutation(len(self.cases))
         number = int(order[place])
         case = self.store[self.cases[number]]
         label = self._label(case, key.epoch, number)

@@ -12,6 +12,7 @@ from kidney_lab.data.store import Sliceable, Store, StoredCase
 from kidney_lab.data.views.boxes import (
     check_fraction,
     check_label_weights,
+    check_margin,
     check_size,
     foreground_corner,
     grow,
@@ -56,6 +57,7 @@ class PatchView:
         check_label_weights(self.label_weights)
         if self.within not in ("volume", "roi"):
             raise InputError(f"view.within={self.within} is unknown: choose volume or roi.")
+        check_margin("margin_mm", self.margin_mm)
 
     def fitted(self, store: Store, cases: Sequence[str]) -> Self:
         """This view: nothing depends on the training cases."""

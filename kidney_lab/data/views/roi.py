@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from kidney_lab.data.body import Box
 from kidney_lab.data.store import Sliceable, Store, StoredCase
 from kidney_lab.data.views.boxes import (
+    check_count,
     check_fraction,
     check_label_weights,
+    check_margin,
     check_size,
     foreground_corner,
     grow,
@@ -90,6 +92,8 @@ class RoiView:
                 check_size(name, size, "D, H, W")
         check_fraction("foreground_fraction", self.foreground_fraction)
         check_label_weights(self.label_weights)
+        check_margin("margin_mm", self.margin_mm)
+        check_count("multiple", self.multiple, smallest=1)
 
     @property
     def roi_size(self) -> Sequence[int]:
@@ -102,7 +106,8 @@ class RoiView:
         Raises:
             InputError: no training case has labels.
         """
-        needed = covering_size([store[name] for name in cases], margin_mm=self.margin_mm, multiple=self.multiple)
+        multiple = self.multiple if self.size is None else 1  # a size that was chosen need not be rounded up to cover
+        needed = covering_size([store[name] for name in cases], margin_mm=self.margin_mm, multiple=multiple)
         if self.size is not None:
             if needed is not None and any(n > s for n, s in zip(needed, self.size, strict=True)):
                 log.warning("view.size=%s is less than the %s that cover every training case.", self.size, needed)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kidney_lab.data.store import Sliceable, Store, StoredCase
-from kidney_lab.data.views.boxes import AIR_HU, check_fraction, check_size, read_box
+from kidney_lab.data.views.boxes import AIR_HU, check_count, check_fraction, check_size, read_box
 from kidney_lab.data.views.planes import median_filter, padding_to_aspect, resize_label, resize_planes
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Triple
@@ -57,19 +57,18 @@ class SliceView:
     quantize: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "roi_size", tuple(self.roi_size or self.size or ()))
-        if not self.roi_size:
+        if not self.roi_size and not self.size:
             raise InputError("view.size and view.roi_size are both null: give the network's (H, W) as one of them.")
-        for name, size in (("roi_size", self.roi_size), ("size", self.size)):
+        for name, size in (("roi_size", self.roi_size or self.size), ("size", self.size)):
             if size is not None:
                 check_size(name, size, "H, W")
+        object.__setattr__(self, "roi_size", tuple(self.roi_size or self.size or ()))
         shares = ("tumor_fraction", "kidney_fraction", "empty_fraction")
         for name in shares:
             check_fraction(name, getattr(self, name))
         if sum(getattr(self, name) for name in shares) > 1 + 1e-9:
             raise InputError(f"The shares {', '.join(f'view.{name}' for name in shares)} add up to more than 1.")
-        if self.neighbours < 0:
-            raise InputError(f"view.neighbours={self.neighbours} must be 0 or more slices on either side.")
+        check_count("neighbours", self.neighbours, smallest=0)
         if self.denoise not in ("none", "median"):
             raise InputError(f"view.denoise={self.denoise} is unknown: choose none or median.")
 

@@ -122,6 +122,10 @@ def test_new_values_of_an_open_list_are_kept_after_the_known_ones(tmp_path, capl
         ({"body_mass_index": True}, "bmi of case_00001 is True"),
         ({"body_mass_index": ">=90"}, "bmi of case_00001 is '>=90'"),
         ({"age_at_nephrectomy": 49.5}, "age_at_nephrectomy of case_00001 is 49.5, but must be a whole number"),
+        ({"body_mass_index": -1}, "bmi of case_00001 is -1, but must be a number of 0 or more"),
+        ({"radiographic_size": "-4.5"}, "radiographic_size of case_00001 is '-4.5', but must be a number of 0 or more"),
+        ({"age_at_nephrectomy": -3}, "age_at_nephrectomy of case_00001 is -3, but must be a whole number of 0 or more"),
+        ({"last_preop_egfr": {"value": -90}}, "last_preop_egfr.value of case_00001 is -90"),
         ({"malignant": "yes"}, "malignant of case_00001 is 'yes', but must be true or false"),
         ({"malignant": 1}, "malignant of case_00001 is 1, but must be true or false"),
         ({"gender": 1.5}, "gender of case_00001 is 1.5, but must be a text"),
@@ -189,3 +193,10 @@ def test_patients_of_both_editions_agree_where_nothing_was_revised(shared_data):
 
     assert len(both) == 3
     pd.testing.assert_frame_equal(old.loc[both, columns], new.loc[both, columns])
+
+
+def test_a_day_may_lie_before_the_one_that_it_is_counted_from(tmp_path):
+    column = "last_preop_egfr.days_before_nephrectomy"
+    table = read_clinical(write(tmp_path, {**KITS19, "last_preop_egfr": {"days_before_nephrectomy": -2}}))
+
+    assert table.loc["case_00001", column] == -2

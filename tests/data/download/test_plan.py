@@ -51,7 +51,7 @@ def test_too_little_space_is_told_with_what_is_needed(root, monkeypatch):
         check_space([RemoteFile("u", "x", 5_000_000_000)], root)
 
     sentence = str(raised.value)
-    assert sentence.startswith(f"data.root={root} needs 5.0 GB for 1 files, but its disk has 2.0 GB free: free 3.0 GB,")
+    assert sentence.startswith(f"data.root={root} needs 5.0 GB for 1 file, but its disk has 2.0 GB free: free 3.0 GB,")
 
 
 def test_sizes_are_asked_for_where_nobody_has_said_them(server, session, patience, scan, mask):

@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from kidney_lab.data.download.source import RemoteFile
-from kidney_lab.data.download.transfer import fetch_all
+from kidney_lab.data.download.transfer import Outcome, fetch_all
 from kidney_lab.errors import InputError
 
 
@@ -19,45 +19,52 @@ def files(server, scan, mask):
 def test_files_arrive_side_by_side(server, session, patience, files, tmp_path, workers):
     server.faults = {"/0": ["500"], "/1": ["drop", "stall"], "/2": ["html"]}
 
-    assert fetch_all(session, files, tmp_path, workers=workers, patience=patience) == (3, [])
+    assert fetch_all(session, files, tmp_path, workers=workers, patience=patience) == Outcome(fetched=3)
     assert [(tmp_path / file.path).stat().st_size for file in files] == [file.size for file in files]
     assert not list(tmp_path.rglob("*.part*"))
 
 
 def test_what_cannot_be_had_is_told_and_the_rest_arrives(server, session, patience, files, tmp_path):
     server.faults = {"/0": ["404"], "/2": ["403"]}
-    fetched, problems = fetch_all(session, files, tmp_path, workers=2, patience=patience)
+    outcome = fetch_all(session, files, tmp_path, workers=2, patience=patience)
 
-    assert fetched == 1
+    assert outcome.fetched == 1
+    assert not outcome.again  # both answers are final
     assert (tmp_path / "1" / "x.nii.gz").is_file()
-    assert sorted(problems) == [
+    assert sorted(outcome.problems) == [
         f"0/x.nii.gz from {server.url}/0: 404 Not Found.",
         f"2/x.nii.gz from {server.url}/2: 403 Forbidden.",
     ]
 
 
+@pytest.mark.parametrize("fault", [["500"] * 9, ["403 X-RateLimit-Remaining=0"]])
+def test_what_another_run_may_bring_is_told_apart(server, session, patience, files, tmp_path, fault):
+    server.faults = {"/0": ["404"], "/2": fault}
+
+    assert fetch_all(session, files, tmp_path, workers=1, patience=patience).again
+
+
 def test_ten_failures_in_a_row_end_it(server, session, patience, tmp_path):
     files = [RemoteFile(f"{server.url}/none/{n}", f"{n}.json") for n in range(30)]
-    fetched, problems = fetch_all(session, files, tmp_path, workers=1, patience=patience)
+    outcome = fetch_all(session, files, tmp_path, workers=1, patience=patience)
 
-    assert fetched == 0
-    assert len(problems) == 11
-    assert problems[-1] == "20 more files were not tried, since 10 in a row failed."
+    assert outcome.fetched == 0
+    assert len(outcome.problems) == 11
+    assert outcome.problems[-1] == "20 more files not tried, since 10 in a row failed."
+    assert not outcome.again  # it would begin with the same ten
     assert len(server.requests) <= 12
 
 
 def test_a_success_between_failures_lets_it_go_on(server, session, patience, files, tmp_path):
     none = [RemoteFile(f"{server.url}/none/{n}", f"{n}.json") for n in range(18)]
-    fetched, problems = fetch_all(
-        session, [*none[:9], files[0], *none[9:], files[2]], tmp_path, workers=1, patience=patience
-    )
+    outcome = fetch_all(session, [*none[:9], files[0], *none[9:], files[2]], tmp_path, workers=1, patience=patience)
 
-    assert fetched == 2
-    assert len(problems) == 18
+    assert outcome.fetched == 2
+    assert len(outcome.problems) == 18
 
 
 def test_a_full_disk_is_one_sentence_and_keeps_what_came(session, patience, files, tmp_path, monkeypatch):
-    assert fetch_all(session, files[:1], tmp_path, workers=1, patience=patience) == (1, [])
+    assert fetch_all(session, files[:1], tmp_path, workers=1, patience=patience) == Outcome(fetched=1)
     to_file = pathlib.Path.open
 
     def to_full_disk(path, mode="r", **options):

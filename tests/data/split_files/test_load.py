@@ -136,8 +136,11 @@ def test_a_file_may_leave_out_the_test(file):
 
 
 def test_ids_of_other_tools_are_numbers_and_folders_of_the_user_stay():
-    assert [case_id(case) for case in (7, "7", "KiTS_00007", "kits23-007", "case_00007", "case_7", "mine")] == [
-        *ids(7, 7, 7, 7, 7),
+    assert [
+        case_id(case)
+        for case in (7, "7", "KiTS_00007", "kits23-007", "case_00007", "KiTS_00007.nii.gz", 0, "case_7", "mine")
+    ] == [
+        *ids(7, 7, 7, 7, 7, 7, 0),
         "case_7",
         "mine",
     ]
@@ -148,15 +151,30 @@ def test_ids_of_other_tools_are_numbers_and_folders_of_the_user_stay():
     [
         (
             {"train": [1, 2], "val": [3], "test": [2]},
-            r"holds 1 patients more than once: case_00002 \(training and test\)",
+            r"holds 1 patient more than once: case_00002 \(training and test\)",
         ),
         ({"train": [1, "case_00001"], "val": [3]}, r"case_00001 \(training and training\)"),
         ({"train": [*range(9)], "val": [*range(9)]}, r"9 patients .* case_00004 \(training and validation\), \.\.\.;"),
-        ([{"train": [1], "val": [2]}, {"train": [1], "val": [1]}], "holds 1 patients more than once"),
+        ([{"train": [1], "val": [2]}, {"train": [1], "val": [1]}], "holds 1 patient more than once"),
         ({"test": [1], "folds": [[2], [1, 3]]}, r"case_00001 \(training and test\)"),
         ({"train": [1], "val": []}, "has no validation cases"),
         ({"train": [], "val": [1]}, "has no training cases"),
-        ({"train": [1]}, "cannot be read as a split"),
+        ({"train": [1]}, r"cannot be read as a split \(it has no val\)"),
+        (
+            {"train": [1, -2], "val": [3]},
+            r"cannot be read as a split \(-2 is no case: give a number from 0 on, or a name",
+        ),
+        ({"train": [7.0], "val": [3]}, r"7\.0 is no case"),
+        ({"train": [True], "val": [3]}, "True is no case"),
+        ({"train": ["-2"], "val": [3]}, "-2 is no case"),
+        ({"train": ["7.0"], "val": [3]}, r"7\.0 is no case"),
+        ({"train": [None], "val": [3]}, "None is no case"),
+        ({"train": [""], "val": [3]}, " is no case"),
+        ({"train": [[1]], "val": [3]}, r"\[1\] is no case"),
+        ({"train": "case_00001", "val": [3]}, "case_00001 is no list of cases"),
+        ({"train": [1], "val": [3], "test": "12"}, "12 is no list of cases"),
+        ([{"train": [1], "val": "case_00003"}], "case_00003 is no list of cases"),
+        ({"test": [], "folds": ["12", "34"]}, "12 is no list of cases"),
         ("{", "cannot be read as a split"),
         ("5", "cannot be read as a split"),
         ("[]", "it has no folds"),
@@ -170,7 +188,7 @@ def test_a_file_that_is_no_sound_split_is_refused(file, content, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.json cannot be read as a split \(FileNotFoundError"):
+    with pytest.raises(InputError, match=r"nowhere\.json cannot be read as a split \(No such file or directory\)"):
         read_split(str(tmp_path / "nowhere.json"))
 
 

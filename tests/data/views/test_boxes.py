@@ -116,10 +116,13 @@ def test_a_margin_is_rounded_up_to_whole_voxels():
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"liver": 1}, r"view\.label_weights holds \['liver'\]: choose from kidney, tumor, cyst"),
+        ({"liver": 1}, r"view\.label_weights holds liver: choose from kidney, tumor, cyst"),
         ({"kidney": -1, "tumor": 2}, "weights of 0 or more, one of them above 0"),
         ({"kidney": 0}, "weights of 0 or more, one of them above 0"),
         ({}, "or null for even shares"),
+        (5, r"view\.label_weights=5 are no weights by label: give such as \{kidney: 1, tumor: 2\}, or null"),
+        ({"kidney": "abc"}, r"view\.label_weights=\{kidney: abc\} must be weights of 0 or more"),
+        ({"kidney": float("inf")}, r"view\.label_weights=\{kidney: inf\} must be weights"),
     ],
 )
 def test_wrong_weights_are_refused(weights, message):
@@ -127,13 +130,13 @@ def test_wrong_weights_are_refused(weights, message):
         check_label_weights(weights)
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.01, float("nan")])
+@pytest.mark.parametrize("value", [-0.1, 1.01, float("nan"), "abc", None])
 def test_a_share_beyond_0_to_1_is_refused(value):
     with pytest.raises(InputError, match=r"view\.foreground_fraction=.* is no share: give a number from 0 to 1"):
         check_fraction("foreground_fraction", value)
 
 
-@pytest.mark.parametrize("size", [[8, 8], [8, 8, 0], [8, 8.5, 8], [8, 8, 8, 8]])
+@pytest.mark.parametrize("size", [[8, 8], [8, 8, 0], [8, 8.5, 8], [8, 8, 8, 8], 8, "888"])
 def test_a_size_of_other_axes_or_numbers_is_refused(size):
     with pytest.raises(InputError, match=r"view\.size=.* is no size: give 3 whole numbers above 0, \(D, H, W\)"):
         check_size("size", size, "D, H, W")

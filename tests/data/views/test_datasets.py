@@ -99,6 +99,16 @@ class TestSamples:
             assert torch.equal(moved[key]["label"], plain[key]["label"])
             assert torch.allclose(moved[key]["image"], plain[key]["image"], atol=1e-4)
 
+    def test_the_order_of_the_cases_is_drawn_apart_from_the_samples(self, store, monkeypatch):
+        streams = []
+        default_rng = np.random.default_rng
+        monkeypatch.setattr(np.random, "default_rng", lambda seed: streams.append(tuple(seed)) or default_rng(seed))
+        dataset = samples(store, cases=CASES[:1])
+        for index in range(3):
+            dataset[SampleKey(0, index)]
+
+        assert len(streams) == len(set(streams)) == 6
+
     def test_every_case_is_drawn_equally_often_over_an_epoch(self, store, add_case):
         # Every case has one HU everywhere, so that a sample tells which case it is of.
         for k, name in enumerate(CASES):
@@ -221,7 +231,7 @@ class TestAnnotations:
             dataset = samples(store, "whole slices", cases=["seen_0", "seen_1"], annotation=annotation, seed=seed)
             for epoch in range(epochs):
                 for index in range(6):
-                    place = np.random.default_rng([seed, epoch, index // 2]).permutation(2)[index % 2]
+                    place = np.random.default_rng([seed, epoch, index // 2, 11]).permutation(2)[index % 2]
                     if dataset.cases[place] == name:
                         values = dataset[SampleKey(epoch, index)]["label"]
                         found.setdefault((name, epoch), set()).add(int(values.max()))

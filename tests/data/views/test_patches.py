@@ -93,7 +93,10 @@ def test_nothing_depends_on_the_training_cases(store):
         ({"within": "body"}, r"view\.within=body is unknown: choose volume or roi"),
         ({"roi": [8, 8]}, r"view\.roi_size=\[8, 8\] is no size"),
         ({"fraction": 1.5}, r"view\.foreground_fraction=1\.5"),
+        ({"fraction": "abc"}, r"view\.foreground_fraction=abc is no share"),
         ({"label_weights": {"spleen": 1}}, "spleen"),
+        ({"margin_mm": "abc"}, r"view\.margin_mm=abc is no margin: give 0 mm or more"),
+        ({"margin_mm": -1}, r"view\.margin_mm=-1 is no margin"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):

@@ -77,6 +77,10 @@ def test_a_given_size_is_kept_and_one_too_small_is_told(targets, caplog):
         assert not caplog.records
         small = view(size=[8, 12, 12], multiple=1).fitted(targets, list(TARGETS))
 
+        exact = view(size=[7, 16, 11], multiple=32).fitted(targets, list(TARGETS))
+        assert len(caplog.records) == 1
+
+    assert exact.roi_size == [7, 16, 11]
     assert (kept.roi_size, small.roi_size) == ([8, 16, 11], [8, 12, 12])
     assert "view.size=[8, 12, 12] is less than the (7, 16, 11)" in caplog.text
 
@@ -128,9 +132,20 @@ def test_a_view_that_is_not_fitted_says_so(targets):
         view().draw(targets["case_00000"], np.random.default_rng(0), LABELS)
 
 
-@pytest.mark.parametrize("settings", [{"size": [8, 8]}, {"patch_size": [0, 8, 8]}, {"foreground_fraction": 2}])
-def test_settings_that_cannot_work_are_refused(settings):
-    with pytest.raises(InputError, match=r"view\."):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": [8, 8]}, r"view\.size=\[8, 8\] is no size: give 3 whole numbers above 0"),
+        ({"patch_size": [0, 8, 8]}, r"view\.patch_size=\[0, 8, 8\] is no size"),
+        ({"foreground_fraction": 2}, r"view\.foreground_fraction=2 is no share: give a number from 0 to 1"),
+        ({"multiple": 0}, r"view\.multiple=0 is no count: give a whole number of at least 1"),
+        ({"multiple": 1.5}, r"view\.multiple=1\.5 is no count"),
+        ({"margin_mm": -1}, r"view\.margin_mm=-1 is no margin: give 0 mm or more"),
+        ({"margin_mm": "abc"}, r"view\.margin_mm=abc is no margin"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
         view(**settings)
 
 

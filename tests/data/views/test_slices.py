@@ -211,7 +211,9 @@ def test_only_the_slices_and_the_window_are_decoded(sliced):
         ({"size": [8, 8, 8]}, r"view\.(roi_)?size=\[8, 8, 8\] is no size: give 2 whole numbers above 0, \(H, W\)"),
         ({"tumor_fraction": 0.7, "kidney_fraction": 0.4}, "add up to more than 1"),
         ({"empty_fraction": -0.1}, r"view\.empty_fraction=-0\.1"),
-        ({"neighbours": -1}, r"view\.neighbours=-1"),
+        ({"neighbours": -1}, r"view\.neighbours=-1 is no count: give a whole number of at least 0"),
+        ({"neighbours": "abc"}, r"view\.neighbours=abc is no count"),
+        ({"roi_size": 5}, r"view\.roi_size=5 is no size"),
         ({"denoise": "mean"}, r"view\.denoise=mean is unknown: choose none or median"),
     ],
 )

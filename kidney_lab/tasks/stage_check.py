@@ -1,0 +1,72 @@
+"""Does a stage work as it is configured? Tried out on shapes alone, before any data is prepared."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from kidney_lab.data.views import RoiView, View
+from kidney_lab.errors import InputError
+from kidney_lab.methods.stage import Stage
+
+
+def check_stage(name: str, stage: Stage) -> None:
+    """Makes sure that a stage's optimizer can be made and stepped, and that its network takes what its view gives.
+
+    Args:
+        name: of the stage.
+        stage: just composed; nothing of it is kept, and its scheduler is used up.
+
+    Raises:
+        InputError: one of them fails; the message says which settings to look at.
+    """
+    try:
+        made = stage.module.configure_optimizers()
+        made["optimizer"].step()  # without gradients, which moves nothing; a scheduler may not come before it
+        made["lr_scheduler"]["scheduler"].step()  # some settings are first used here
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"The optimizer or scheduler of the stage {name} cannot be made ({error}): check optimizer.*, "
+            "scheduler.* and model.lr."
+        ) from error
+    shapes = {"samples of the view": sample_size(stage.view)}
+    window = getattr(stage.inferer, "roi_size", None)
+    if isinstance(window, Sequence) and len(window) == stage.view.spatial_dims:
+        shapes["windows of model.roi_size"] = window
+    for what, shape in shapes.items():
+        problem = forward_problem(stage.module.network, [1, stage.view.channels, *shape])
+        if problem is not None:
+            raise InputError(
+                f"The network of the stage {name} cannot take {what}, {list(shape)} voxels in "
+                f"{stage.view.channels} channels ({problem}): choose sizes that its strides divide, by model.roi_size= "
+                "and view.*, and as many channels as it takes."
+            )
+
+
+def sample_size(view: View) -> Sequence[int]:
+    """Shape of a view's samples; of a box that is only found on the training cases one that it might have."""
+    if isinstance(view, RoiView) and view.patch_size is None and view.size is None:
+        return [2 * view.multiple] * 3
+    return view.roi_size
+
+
+def forward_problem(network: nn.Module, input_shape: Sequence[int]) -> str | None:
+    """Why a network cannot take an input of a shape; None where it can. Nothing is computed but shapes.
+
+    Args:
+        network: any module of one input.
+        input_shape: `(B, C, D, H, W)` or `(B, C, H, W)`.
+
+    Returns:
+        What torch says, or that the output is of another size, in one line; or None.
+    """
+    shadow = copy.deepcopy(network).to("meta").eval()
+    try:
+        with torch.no_grad():
+            logits = shadow(torch.empty(tuple(input_shape), device="meta"))
+    except (RuntimeError, ValueError) as error:
+        return " ".join(str(error).split()).rstrip(".")
+    if list(logits.shape[2:]) != list(input_shape[2:]):
+        return f"it gives {list(logits.shape[2:])} voxels back"
+    return None

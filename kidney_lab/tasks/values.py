@@ -1,0 +1,85 @@
+"""Values that any task's settings may have wrong: counts, seeds, shares, and what is either true or false."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from kidney_lab.errors import InputError
+
+_SMALLEST: dict[str, int] = {
+    "data.n_test": 0,
+    "data.n_train": 1,
+    "data.n_val": 1,
+    "data.num_workers": 0,
+    "model.batch_size": 1,
+    "prepare.workers": 1,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.check_val_every_n_epoch": 1,
+    "trainer.max_epochs": 1,
+    "view.samples_per_epoch": 1,
+    "view.val_samples": 1,
+}
+_SEEDS = ("seed", "data.split_seed")
+_LARGEST_SEED = 2**32 - 1
+_SWITCHES = (
+    "augment.spatial.scale_isotropic",
+    "data.synthesize_missing_images",
+    "download.instances",
+    "download.verify",
+    "model.antialias",
+    "prepare.rebuild",
+    "view.quantize",
+)
+_NULL_ALLOWED = (
+    "data.n_test",
+    "data.n_train",
+    "data.n_val",
+    "data.num_workers",
+    "download.instances",
+    "prepare.workers",
+)
+
+
+def check_numbers(config: DictConfig) -> None:
+    """Makes sure that counts and seeds are whole numbers in their range, and that windows overlap by less than all.
+
+    Raises:
+        InputError: on the first that is not.
+    """
+    for key, smallest in _SMALLEST.items():
+        value = _selected(config, key, smallest)
+        if value is None and key in _NULL_ALLOWED:
+            continue
+        if not is_whole(value) or value < smallest:
+            null = ", or null" if key in _NULL_ALLOWED else ""
+            raise InputError(f"{key}={value} is no count: give a whole number of at least {smallest}{null}.")
+    for key in _SEEDS:
+        value = _selected(config, key, 0)
+        if not is_whole(value) or not 0 <= value <= _LARGEST_SEED:
+            raise InputError(f"{key}={value} is no seed: give a whole number from 0 to {_LARGEST_SEED}.")
+    overlap = _selected(config, "model.overlap", 0)
+    if not isinstance(overlap, int | float) or not 0 <= overlap < 1:
+        raise InputError(f"model.overlap={overlap} is no share of a window: give a number from 0 to below 1.")
+
+
+def check_switches(config: DictConfig) -> None:
+    """Makes sure that what is either true or false is one of them: any other text would count as true.
+
+    Raises:
+        InputError: on the first that is neither.
+    """
+    for key in _SWITCHES:
+        value = _selected(config, key, False)
+        if not isinstance(value, bool) and not (value is None and key in _NULL_ALLOWED):
+            null = ", or null" if key in _NULL_ALLOWED else ""
+            raise InputError(f"{key}={value} is no switch: give true or false{null}.")
+
+
+def _selected(config: DictConfig, key: str, absent: Any) -> Any:
+    """A value of the configuration; `absent` where this task or model has no such setting."""
+    return OmegaConf.select(config, key, default=absent)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,8 @@
+import pytest
+
+from kidney_lab.wording import counted
+
+
+@pytest.mark.parametrize(("n", "words"), [(0, "0 files"), (1, "1 file"), (2, "2 files"), (21, "21 files")])
+def test_one_is_singular(n, words):
+    assert counted(n, "file") == words
