@@ -28,8 +28,10 @@ def make_folder(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{path} cannot be a folder, since a file is in its place: name another.") from error
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be made (permission denied): name a folder that you may write to.") from error
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise InputError(f"{path} cannot be made ({error.strerror}): name a folder that you may write to.") from error
     return path
 
 

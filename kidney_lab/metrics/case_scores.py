@@ -82,6 +82,8 @@ def choose_regions(chosen: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: a name is unknown, or there is none.
     """
+    if not isinstance(chosen, Sequence):
+        raise InputError(f"regions={chosen} names no regions: choose out of {', '.join(REGIONS)}.")
     names = (chosen,) if isinstance(chosen, str) else tuple(dict.fromkeys(chosen))
     unknown = [name for name in names if name not in REGIONS]
     if unknown:

@@ -61,7 +61,7 @@ def score_files(
         The result of every case, in the order of `cases`.
 
     Raises:
-        InputError: lists everything that is wrong with any case; then no part of these cases is kept.
+        InputError: lists everything that is wrong with any case; the parts of sound ones are kept.
     """
     problems = {case.id: header_problems(case) for case in cases}
     unsound = any(problems.values())
@@ -77,8 +77,6 @@ def score_files(
             problems[case.id] += [problem for problem in found if problem not in problems[case.id]]
     sentences = [sentence for case in cases for sentence in problems[case.id]]
     if sentences:
-        if parts is not None:
-            parts.discard(case.id for case in cases)
         raise InputError.of("These pairs cannot be scored:", sentences)
     return {case.id: result for case in cases if (result := results[case.id]) is not None}
 

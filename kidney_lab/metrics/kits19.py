@@ -20,10 +20,10 @@ _SCORED: Final = ("kidney_and_mass", "tumor")
 def kits19_scores(prediction: NDArray[Any], reference: NDArray[Any]) -> dict[tuple[str, str], float]:
     """Scores one predicted label map as KiTS19 does.
 
-    The kidney is every label, 1 and 2. A cyst (3) is unknown to KiTS19, where it belongs to the kidney it sits in: a
-    method that was trained on KiTS21 or KiTS23 is scored so, while the challenge's server would take the label as
-    background. Every KiTS19 case has both regions; where one is empty in both maps, which the challenge leaves open,
-    its Dice and the mean are undefined.
+    The kidney is every label, 1 and 2. A cyst (3) is unknown to KiTS19, whose kidney label holds the cysts: what a
+    method trained on KiTS21 or KiTS23 calls a cyst counts as kidney here. The challenge's published code takes every
+    label above 1 as tumor; it and this function agree on label maps of 0, 1 and 2, which the challenge asked for. Every
+    KiTS19 case has both regions; where one is empty in both maps, its Dice and the mean are undefined (0 / 0).
 
     Args:
         prediction: label map `(D, H, W)`: 0 background, 1 kidney, 2 tumor, 3 cyst.

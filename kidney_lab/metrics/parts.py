@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import kidney_lab
 from kidney_lab.files import write_text
 from kidney_lab.metrics.case_scores import Scores, Scoring
 from kidney_lab.metrics.pairs import ScoredFiles
@@ -39,7 +40,12 @@ class Parts:
 
     def __init__(self, folder: Path, scoring: Scoring, *, strata: bool) -> None:
         self.folder = folder
-        self._settings = {"format": FORMAT, "scoring": asdict(scoring), "strata": strata}
+        self._settings = {
+            "format": FORMAT,
+            "version": kidney_lab.__version__,
+            "scoring": asdict(scoring),
+            "strata": strata,
+        }
 
     def read(self, case: ScoredFiles) -> CaseResult | None:
         """Result of a case; None where there is none, or that of other files or settings."""
@@ -49,7 +55,7 @@ class Parts:
                 return None
             scores = {(region, metric): math.nan if v is None else float(v) for region, metric, v in kept["scores"]}
             return CaseResult(scores, kept["strata"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def gather(self, cases: Sequence[ScoredFiles]) -> dict[str, CaseResult] | None:

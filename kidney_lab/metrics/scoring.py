@@ -114,8 +114,10 @@ def choose_metrics(chosen: str | Sequence[str]) -> tuple[str, ...]:
     groups = {"official": OFFICIAL_METRICS, "all": MASK_METRICS}
     if isinstance(chosen, str):
         return groups[chosen] if chosen in groups else choose_metrics([chosen])
-    unknown = [name for name in chosen if name not in MASK_METRICS]
     choice = f"choose official, all, or a list out of {', '.join(MASK_METRICS)}."
+    if not isinstance(chosen, Sequence):
+        raise InputError(f"metrics={chosen} names no metrics: {choice}")
+    unknown = [name for name in chosen if name not in MASK_METRICS]
     if unknown:
         hint = " here (lesions=true brings it)" if unknown[0] in LESION_METRICS else ""
         raise InputError(f"The metric {unknown[0]!r} is unknown{hint}: {choice}")

@@ -90,7 +90,8 @@ def read_metrics(path: Path) -> pd.DataFrame:
         Columns `case,region,metric` (text) and `value` (float64, NaN where undefined); values are exact to the bit.
 
     Raises:
-        InputError: if the file is missing, or is no table of metrics.
+        InputError: if the file is missing or no table of metrics, a score of a case stands twice, or a value is neither
+            a finite number nor empty.
     """
     file = path / "metrics.csv" if path.is_dir() else path
     if not file.is_file():
@@ -99,12 +100,25 @@ def read_metrics(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)  # a case may be called "NA"
         if tuple(frame.columns) != COLUMNS:
             raise ValueError(f"its columns are {','.join(frame.columns)}")
-        # Python reads floats exactly, which pandas does in some of its versions only
-        return frame.assign(value=[float(value) if value else np.nan for value in frame["value"]])
+        twice = frame[frame.duplicated(list(COLUMNS[:3]))]
+        if not twice.empty:
+            case, region, metric = twice.iloc[0][list(COLUMNS[:3])]
+            raise ValueError(f"{metric} of {region} stands twice for {case}")
+        return frame.assign(value=[_value(text) for text in frame["value"]])
     except ValueError as error:
         raise InputError(
-            f"The table {file} cannot be read: {error}. Its columns must be {','.join(COLUMNS)}."
+            f"The table {file} cannot be read: {error}; its columns must be {','.join(COLUMNS)}, with one row per "
+            "score of a case, and a value that is a finite number, or empty where undefined."
         ) from error
+
+
+def _value(text: str) -> float:
+    if text == "":
+        return np.nan
+    value = float(text)  # Python reads floats exactly, which pandas does in some of its versions only
+    if not np.isfinite(value):
+        raise ValueError(f"a value is {text}")
+    return value
 
 
 def _number(value: float) -> float | None:

@@ -24,7 +24,7 @@ COLUMNS: Final = (
 )
 
 _LISTED = 5  # cases named in a message before the others are counted
-_ROUNDING = 1e-12  # spread of differences, relative to the largest, that is rounding alone
+_DECIMALS = 12  # of the largest value's scale; what lies below is rounding alone
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,19 @@ def compare_pair(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.9
     Returns:
         Tests and effect sizes, which are undefined with fewer than two pairs.
     """
-    everything = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    everything = first - second
     differences = everything[~np.isnan(everything)]
     interval = bootstrap_interval(everything, confidence=confidence)
     if interval.n < 2:
         return PairedComparison(interval, np.nan, np.nan, np.nan, np.nan)
-    varied = np.ptp(differences) > _ROUNDING * np.abs(differences).max()
+    rounded = _without_noise(differences, largest=float(np.nanmax(np.abs([first, second]))))
+    varied = np.ptp(rounded) > 0
     return PairedComparison(
         difference=interval,
-        wilcoxon_p=float(wilcoxon(differences, zero_method="wilcox").pvalue) if differences.any() else np.nan,
+        wilcoxon_p=float(wilcoxon(rounded, zero_method="wilcox").pvalue) if rounded.any() else np.nan,
         t_p=float(ttest_1samp(differences, 0).pvalue) if varied else np.nan,
-        rank_biserial=_rank_biserial(differences),
+        rank_biserial=_rank_biserial(rounded),
         cohens_dz=float(differences.mean() / differences.std(ddof=1)) if varied else np.nan,
     )
 
@@ -160,6 +162,11 @@ def _values(tables: Mapping[str, pd.DataFrame], region: str, metric: str) -> dic
 def _listed(cases: Sequence[Any]) -> str:
     shown = ", ".join(map(str, cases[:_LISTED]))
     return shown if len(cases) <= _LISTED else f"{shown} and {len(cases) - _LISTED} more"
+
+
+def _without_noise(differences: NDArray[np.float64], *, largest: float) -> NDArray[np.float64]:
+    """Differences whose ties are ties: 0.3 - 0.2 and 0.7 - 0.6 differ in their last bits, and would differ in rank."""
+    return np.round(differences, _DECIMALS - int(np.ceil(np.log10(largest)))) if largest else differences
 
 
 def _rank_biserial(differences: NDArray[np.float64]) -> float:

@@ -1,6 +1,6 @@
 """Differences of runs to a baseline, case by case: which runs can be compared at all, and the table of the tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -93,10 +93,11 @@ def differences(runs: Sequence[Run], *, metrics: Sequence[str], baseline: Run | 
 
     Returns:
         The paired tests, corrected together; None where there are no two runs with scores. Where nobody asked for the
-        comparison, runs that were scored on other cases are left out and named.
+        comparison, runs that were scored on other cases or in another way are left out and named.
 
     Raises:
-        InputError: the baseline that was asked for has no scores, is alone, or others were scored on other cases.
+        InputError: the baseline that was asked for has no scores, is alone, or others were scored on other cases or in
+            another way.
     """
     scored = [run for run in runs if not run.metrics.empty]
     if baseline is not None and baseline.metrics.empty:
@@ -107,7 +108,7 @@ def differences(runs: Sequence[Run], *, metrics: Sequence[str], baseline: Run | 
         return None
     base = scored[0] if baseline is None else baseline
     others = [run for run in scored if run is not base]
-    notes = {run.name: sentence for run in others if (sentence := _apart(run, base))}
+    notes = {run.name: sentence for run in others if (sentence := _apart(run, base, metrics))}
     if baseline is not None and notes:
         raise InputError.of(
             f"baseline={base.name} cannot be compared with every run; leave these out of runs=:", list(notes.values())
@@ -145,11 +146,18 @@ def differences_section(found: Differences, runs: Sequence[Run]) -> TableSection
     )
 
 
-def _apart(run: Run, base: Run) -> str | None:
-    """Sentence on why a run cannot be compared with the baseline, if so."""
+def measures_surfaces(metrics: Iterable[str]) -> bool:
+    """Whether what counts as surface changes one of the metrics."""
+    return any((metric := find_metric(name)) is not None and metric.needs == "surfaces" for name in metrics)
+
+
+def _apart(run: Run, base: Run, metrics: Sequence[str]) -> str | None:
+    """Sentence on why a run cannot be compared with the baseline by these metrics, if so."""
     data, other = run.data.get("name"), base.data.get("name")
     if data and other and data != other:  # KiTS editions number the same patients alike, with other references
         return f"Compared on different data: {run.name} was scored on {data}, {base.name} on {other}; no paired test."
+    if sentence := _scored_otherwise(run, base, metrics):
+        return sentence
     cases, expected = set(run.metrics["case"]), set(base.metrics["case"])
     if cases == expected:
         return None
@@ -157,6 +165,20 @@ def _apart(run: Run, base: Run) -> str | None:
         f"Compared on different cases: {run.name} was scored on {len(cases)}, {base.name} on {len(expected)}, and "
         f"{len(cases & expected)} are in both; no paired test."
     )
+
+
+def _scored_otherwise(run: Run, base: Run, metrics: Sequence[str]) -> str | None:
+    """Sentence on the first known way in which two runs were scored unlike each other."""
+    both = set(metrics) & set(run.metrics["metric"]) & set(base.metrics["metric"])
+    keys = ["score", "references", *(["surface"] if measures_surfaces(both) else [])]
+    for key in keys:
+        own, other = getattr(run.scored_by, key), getattr(base.scored_by, key)
+        if own is not None and other is not None and own != other:
+            return (
+                f"Scored in different ways: {run.name} with {key}={own}, {base.name} with {key}={other}; no paired "
+                f"test{', except by metrics= that need no surface' if key == 'surface' else ''}."
+            )
+    return None
 
 
 def _common_scores(runs: Sequence[Run], metrics: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -17,6 +17,39 @@ RUN_FOLDER = (
     "A run folder is what `python -m kidney_lab` writes when it trains: it holds config.yaml, run.json and, after the "
     "test phase, metrics.csv; a folder of scores is what task=evaluate writes: metrics.csv and summary.json."
 )
+
+
+@dataclass(frozen=True)
+class ScoredBy:
+    """How scores were made, as far as it is known; None is unknown, as in folders that other tools wrote.
+
+    Args:
+        surface: what counted as surface: "surfel" or "voxel".
+        score: whose rules: "kits23" or "kits19".
+        references: folder of the references, resolved.
+    """
+
+    surface: str | None = None
+    score: str | None = None
+    references: Path | None = None
+
+    @classmethod
+    def read(cls, file: Path) -> "ScoredBy":
+        """Reads `evaluation.json` or `agreement.json`.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        try:
+            record = dict(json.loads(file.read_text(encoding="utf-8")))
+            surface, score, references = (record.get(key) for key in ("surface", "score", "references"))
+            return cls(surface, score, None if references is None else Path(references).expanduser().resolve())
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{file} cannot be read: {error}; score the cases again.") from error
+
+
+TRAINED: Final = ScoredBy(surface="surfel", score="kits23")
+"""How training scores its test cases; their references are those of its data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +64,7 @@ class Run:
         metrics: `case,region,metric,value` of the cases that were scored, empty before the test phase.
         epochs: `stage,epoch,step` and a column per logged metric, empty before the first epoch.
         strata: what kind of case each case is, see `kidney_lab.metrics.strata`; None where no `strata.csv` says it.
+        scored_by: how the scores were made.
     """
 
     path: Path
@@ -40,6 +74,7 @@ class Run:
     metrics: pd.DataFrame
     epochs: pd.DataFrame
     strata: pd.DataFrame | None
+    scored_by: ScoredBy
 
     @property
     def scores_only(self) -> bool:
@@ -78,7 +113,8 @@ def read_run(path: Path) -> Run:
         raise InputError(f"{path} holds how far annotators agree, no run: name it by human={path}.")
     if not (path / "run.json").is_file() and all((path / name).is_file() for name in ("metrics.csv", "summary.json")):
         name = path.resolve().name
-        return Run(path, name, {}, "", read_metrics(path), epochs=pd.DataFrame(), strata=_strata(path))
+        how = _scored_by(path, otherwise=ScoredBy())
+        return Run(path, name, {}, "", read_metrics(path), epochs=pd.DataFrame(), strata=_strata(path), scored_by=how)
     for needed in ("config.yaml", "run.json"):
         if not (path / needed).is_file():
             raise InputError(f"{path} is no run folder: it has no {needed}.")
@@ -94,6 +130,7 @@ def read_run(path: Path) -> Run:
             metrics=read_metrics(path) if (path / "metrics.csv").is_file() else _no_metrics(),
             epochs=pd.read_csv(epochs, dtype={"stage": str}) if epochs.is_file() else pd.DataFrame(),
             strata=_strata(path),
+            scored_by=_scored_by(path, otherwise=TRAINED),
         )
     except (ValueError, AttributeError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path} cannot be read as a run folder: {error}.") from error
@@ -146,6 +183,11 @@ def _extended(run: Run, addition: str) -> Run:
 
 def _strata(path: Path) -> pd.DataFrame | None:
     return read_strata(path) if (path / "strata.csv").is_file() else None
+
+
+def _scored_by(path: Path, *, otherwise: ScoredBy) -> ScoredBy:
+    file = path / "evaluation.json"
+    return ScoredBy.read(file) if file.is_file() else otherwise
 
 
 def _no_metrics() -> pd.DataFrame:

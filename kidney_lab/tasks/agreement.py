@@ -11,24 +11,26 @@ from omegaconf import DictConfig
 import kidney_lab
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.errors import InputError
-from kidney_lab.files import write_text
+from kidney_lab.files import make_folder, write_text
 from kidney_lab.metrics.agreement import Agreement, annotator_agreement
 from kidney_lab.metrics.case_scores import Scoring, case_scores, choose_regions
 from kidney_lab.metrics.scoring import METRIC_TABLE, choose_metrics
 from kidney_lab.metrics.table import write_metrics
 from kidney_lab.tasks.score_tables import print_all_scores
 from kidney_lab.tasks.screen import log_to_screen
+from kidney_lab.tasks.values import check_numbers
 
 
 def agreement(config: DictConfig) -> None:
     """Writes `metrics.csv`, `summary.json` and `agreement.json` into `output`, and prints the table."""
+    check_numbers(config)
     scoring = Scoring(choose_regions(config.regions), choose_metrics(config.metrics), config.surface, config.level)
     if "sampled" not in config.data.get("annotations", ()):
         raise InputError(
             f"task=agreement compares annotators, but data={config.data.name} has one annotation of each case: choose "
             "data=kits21 or data=kits23 with data.root=."
         )
-    output = Path(config.output)
+    output = make_folder(Path(config.output))
     dataset: Dataset = instantiate(config.data, annotation="sampled", _convert_="all")
     with log_to_screen():
         found = annotator_agreement(

@@ -2,18 +2,20 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pandas as pd
 from omegaconf import DictConfig
 
 import kidney_lab
 from kidney_lab.data.shards import take_shard
 from kidney_lab.errors import InputError
-from kidney_lab.files import write_text
+from kidney_lab.files import make_folder, write_text
 from kidney_lab.metrics.case_scores import SCORED_REGIONS, Scoring, choose_regions
 from kidney_lab.metrics.evaluate import score_files
 from kidney_lab.metrics.pairs import ScoredFiles, find_images, match_pairs
@@ -23,6 +25,7 @@ from kidney_lab.metrics.strata import strata_frame, write_strata
 from kidney_lab.metrics.table import metrics_frame, write_metrics
 from kidney_lab.tasks.score_tables import print_all_scores, print_by_size
 from kidney_lab.tasks.screen import log_to_screen
+from kidney_lab.tasks.values import check_numbers
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +36,51 @@ def evaluate(config: DictConfig) -> None:
     Results of single cases are kept in `output/parts` until all are there, so that an evaluation that was killed goes
     on; a shard adds its cases to them, and the last one to end writes the tables.
     """
-    scoring, cases, output = scoring_of(config), cases_of(config), Path(config.output)
-    parts = Parts(output / "parts", scoring, strata=config.strata)
+    check_numbers(config)
+    scoring, cases = scoring_of(config), cases_of(config)
+    with output_folder(Path(config.output)) as output:
+        parts = Parts(output / "parts", scoring, strata=config.strata)
+        results = score_shard(config, scoring, cases, parts)
+        with nullcontext() if config.shard is None else filelock.FileLock(output / "parts.lock"):
+            everything = parts.gather(cases) if config.shard is not None else results
+            if everything is not None:
+                scores, strata = write_results(everything, output, record=record_of(config, scoring, cases))
+                parts.discard(everything)
+    if everything is None:
+        print(f"shard {config.shard} is scored; the last shard to end writes {output / 'metrics.csv'}")
+        return
+    print_all_scores(scores)
+    if strata is not None:
+        print_by_size(scores, strata)
+        print(f"strata  {output / 'strata.csv'}")
+    print(f"scores  {output / 'metrics.csv'}")
+
+
+@contextmanager
+def output_folder(output: Path) -> Iterator[Path]:
+    """The folder that is written to; one that was made for nothing goes again.
+
+    Raises:
+        InputError: it cannot be made, or is a training's run folder.
+    """
+    if (output / "run.json").is_file():
+        raise InputError(f"output={output} is the run folder of a training, whose scores stay: name another folder.")
+    made = not output.exists()
+    make_folder(output)
+    try:
+        yield output
+    except InputError as error:
+        if made and not any(output.iterdir()):
+            output.rmdir()
+        if (output / "metrics.csv").is_file():
+            raise InputError(f"{error}\n{output / 'metrics.csv'} is that of an earlier evaluation.") from error
+        raise
+
+
+def score_shard(
+    config: DictConfig, scoring: Scoring, cases: Sequence[ScoredFiles], parts: Parts
+) -> dict[str, CaseResult]:
+    """Scores this job's share of the cases, and names those that are scored as empty."""
     with log_to_screen():
         empty = [case.id for case in cases if case.prediction is None]
         if empty:
@@ -45,19 +91,14 @@ def evaluate(config: DictConfig) -> None:
                 ", ".join(empty),
             )
         mine = take_shard(cases, config.shard)
-        score_files(mine, scoring, strata=config.strata, workers=config.prepare.workers, parts=parts)
-    results = parts.gather(cases)
-    if results is None:
-        print(f"shard {config.shard} is scored; the last shard to end writes {output / 'metrics.csv'}")
-        return
-    record = {"predictions": config.predictions, "references": config.references, "empty": empty, **asdict(scoring)}
-    scores, strata = write_results(results, output, record=record)
-    parts.discard(results)
-    print_all_scores(scores)
-    if strata is not None:
-        print_by_size(scores, strata)
-        print(f"strata  {output / 'strata.csv'}")
-    print(f"scores  {output / 'metrics.csv'}")
+        return score_files(mine, scoring, strata=config.strata, workers=config.prepare.workers, parts=parts)
+
+
+def record_of(config: DictConfig, scoring: Scoring, cases: Sequence[ScoredFiles]) -> dict[str, Any]:
+    """What `evaluation.json` says of the tables beside it."""
+    empty = [case.id for case in cases if case.prediction is None]
+    where = {key: str(Path(config[key]).expanduser().resolve()) for key in ("predictions", "references")}
+    return {**where, "empty": empty, **asdict(scoring)}
 
 
 def write_results(
@@ -73,6 +114,8 @@ def write_results(
     strata = strata_frame(rows) if rows else None
     if strata is not None:
         write_strata(strata, output)
+    else:
+        (output / "strata.csv").unlink(missing_ok=True)  # of an earlier evaluation, perhaps of other cases
     write_metrics(scores, output)
     write_text(output / "evaluation.json", json.dumps({"version": kidney_lab.__version__, **record}, indent=2) + "\n")
     return scores, strata

@@ -106,9 +106,17 @@ def expand(pattern: str) -> list[Path]:
 
     Returns:
         Matches, sorted; none where nothing matches.
+
+    Raises:
+        InputError: it is no glob.
     """
     fixed, rest = Path(pattern), list[str]()
     while not fixed.exists():
         rest.insert(0, fixed.name)
         fixed = fixed.parent
-    return sorted(fixed.glob("/".join(rest))) if rest else [fixed]
+    try:
+        return sorted(fixed.glob("/".join(rest))) if rest else [fixed]
+    except ValueError as error:  # such as "**" with more in the same part of the path, before Python 3.13
+        raise InputError(
+            f"runs={pattern} is no pattern of paths ({error}): name run folders, for example runs='runs/*'."
+        ) from error

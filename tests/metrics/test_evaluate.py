@@ -149,7 +149,7 @@ class TestResuming:
         assert len(list(parts.folder.glob("*.json"))) == 2
         assert parts.gather(files) is None
 
-    def test_a_refused_evaluation_leaves_nothing(self, label_maps, files, tmp_path):
+    def test_a_refused_evaluation_keeps_the_sound_cases(self, label_maps, files, tmp_path):
         wrong = label_maps.mask()
         wrong[0, 0, 0] = 9
         label_maps.write(files[2].prediction, wrong)
@@ -158,7 +158,7 @@ class TestResuming:
         with pytest.raises(InputError, match=r"^These pairs cannot be scored:\n  - case_00002: .*holds the value 9"):
             score_files(files, Scoring(), parts=parts)
 
-        assert not parts.folder.exists()
+        assert [parts.read(files[n]) is not None for n in range(3)] == [True, True, False]
 
 
 class TestRefusals:

@@ -70,6 +70,9 @@ def test_infinite_value_is_refused(tmp_path: Path):
     [
         ("case,region,value\na,tumor,1\n", "its columns are case,region,value"),
         ("case,region,metric,value\na,tumor,dice,good\n", "cannot be read"),
+        ("case,region,metric,value\na,tumor,dice,inf\n", "cannot be read: a value is inf; its columns must be"),
+        ("case,region,metric,value\na,tumor,dice,nan\n", "a value is nan; .* or empty where undefined"),
+        ("case,region,metric,value\na,tumor,dice,1\na,tumor,dice,\n", "dice of tumor stands twice for a; "),
         ("", "cannot be read"),
     ],
 )

@@ -92,5 +92,5 @@ def agreement(tmp_path: Path) -> Path:
     folder = tmp_path / "human"
     scores = {case: {("tumor", "dice"): 0.96, ("cyst", "dice"): 0.9} for case in ("case_00001", "case_00100")}
     write_metrics(metrics_frame(scores), folder)
-    (folder / "agreement.json").write_text("{}\n")
+    (folder / "agreement.json").write_text('{"surface": "surfel", "score": "kits23"}\n')
     return folder

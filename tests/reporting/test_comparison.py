@@ -155,3 +155,28 @@ def test_impossible_comparisons_are_refused():
         compare_runs(runs, [("tumor", "hd95")])
     with pytest.raises(InputError, match="a has case_00003 twice"):
         compare_runs({"a": pd.concat([table(VALUES), table({"case_00003": 1.0})]), "b": table(BETTER)}, [DICE])
+
+
+def test_ties_stay_ties_whatever_the_last_bits_are():
+    x = np.array([0.3, 0.6, 0.7, 0.9, 0.2, 0.5])
+    y = x - 0.1
+    y[5] = 0.8
+    paired = compare_pair(x, y)  # five times 0.1, and -0.3
+    assert paired.wilcoxon_p == pytest.approx(exact_wilcoxon_p(np.array([1.0, 1, 1, 1, 1, -3])))
+    assert paired.wilcoxon_p == compare_pair([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 3]).wilcoxon_p
+    assert paired.rank_biserial == pytest.approx((15 - 6) / 21)  # five share rank 3
+
+    assert compare_pair([0.3, 0.6, 0.7], [0.2, 0.7, 0.6]).rank_biserial == pytest.approx((2 + 2 - 2) / 6)
+
+
+def test_pairs_that_differ_by_rounding_alone_are_equal():
+    paired = compare_pair([0.1 + 0.2, 0.5, 0.7], [0.3, 0.4, 0.9])  # 0, 0.1, -0.2
+    assert paired.rank_biserial == pytest.approx((1 - 2) / 3)
+    assert math.isnan(compare_pair([0.1 + 0.2, 0.5], [0.3, 0.5]).wilcoxon_p)
+    assert math.isnan(compare_pair([0.0, 0.0], [0.0, 0.0]).wilcoxon_p)
+
+
+def test_small_differences_of_large_values_count():
+    paired = compare_pair([100.000001, 200.000002, 300.000004], [100, 200, 300])
+    assert paired.rank_biserial == 1
+    assert paired.wilcoxon_p == pytest.approx(2 / 8)

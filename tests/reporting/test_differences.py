@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel, wilcoxon
@@ -15,9 +17,11 @@ CASES = [f"case_{k:05d}" for k in range(12)]
 def scored(tmp_path):
     """Writes a folder of scores; values are a row per case, keyed by (region, metric)."""
 
-    def write(name, values, cases=CASES):
+    def write(name, values, cases=CASES, **evaluation):
         scores = {case: {key: row[k] for key, row in values.items()} for k, case in enumerate(cases)}
         write_metrics(metrics_frame(scores), tmp_path / name)
+        if evaluation:
+            (tmp_path / name / "evaluation.json").write_text(json.dumps(evaluation))
         return tmp_path / name
 
     return write
@@ -76,6 +80,53 @@ def test_editions_number_patients_alike_and_are_not_compared(make_run):
 
     assert found.table.empty
     assert "Compared on different data: kits23 was scored on kits23, kits19 on kits19" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "own", "other"),
+    [("surface", "voxel", "surfel"), ("score", "kits19", "kits23"), ("references", "/labels/a", "/labels/b")],
+)
+def test_runs_that_were_scored_in_different_ways_are_not_compared(scored, key, own, other):
+    values = {("tumor", "dice"): dice(1), ("tumor", "surface_dice"): dice(2)}
+    runs, _ = read_runs([scored("a", values, **{key: other}), scored("b", values, **{key: own})])
+    found = differences(runs, metrics=OFFICIAL)
+
+    assert found.table.empty
+    assert found.notes[0].startswith(f"Scored in different ways: b with {key}={own}, a with {key}={other}; no paired")
+    with pytest.raises(InputError, match=rf"baseline=a cannot be compared .*\n.*b with {key}={own}"):
+        differences(runs, metrics=OFFICIAL, baseline=runs[0])
+
+
+def test_surfaces_matter_only_to_metrics_that_need_them(scored):
+    values = {("tumor", "dice"): dice(1), ("tumor", "hd95_per_slice"): dice(2)}
+    runs, _ = read_runs([scored("a", values, surface="surfel"), scored("b", values, surface="voxel")])
+
+    assert list(differences(runs, metrics=OFFICIAL).table["metric"]) == ["dice"]
+    assert differences(runs, metrics=["dice", "hd95_per_slice"]).table.empty
+
+
+def test_the_same_references_by_another_path_and_unknown_ones_are_compared(scored, tmp_path):
+    key = ("tumor", "dice")
+    runs, _ = read_runs(
+        [
+            scored("a", {key: dice(1)}, references=str(tmp_path / "labels")),
+            scored("b", {key: dice(2)}, references=str(tmp_path / "x" / ".." / "labels")),
+            scored("c", {key: dice(3)}),
+        ]
+    )
+    assert list(differences(runs, metrics=OFFICIAL).table["run"]) == ["b", "c"]
+
+
+def test_a_training_run_is_compared_with_scores_of_the_challenges_surface_alone(make_run, make_scores):
+    folder = make_scores()
+    runs, _ = read_runs([make_run(), folder])
+    assert len(differences(runs, metrics=OFFICIAL).table) == 2
+
+    (folder / "evaluation.json").write_text('{"surface": "voxel", "score": "kits23", "references": "labels"}')
+    runs, _ = read_runs([runs[0].path, folder])
+    assert (
+        "nnunet with surface=voxel, unet3d-kits19 with surface=surfel" in differences(runs, metrics=OFFICIAL).notes[0]
+    )
 
 
 def test_a_score_that_one_run_lacks_is_named_and_left_out(scored):

@@ -1,6 +1,9 @@
+import json
+
 import pytest
 
 from kidney_lab.errors import InputError
+from kidney_lab.metrics import metrics_frame, write_metrics
 from kidney_lab.reporting.human import HumanAgreement
 from kidney_lab.reporting.runs import read_run
 
@@ -26,3 +29,15 @@ def test_a_folder_without_agreement_is_refused(agreement, make_run):
 def test_an_agreement_is_no_run(agreement):
     with pytest.raises(InputError, match="holds how far annotators agree, no run: name it by human="):
         read_run(agreement)
+
+
+def test_an_agreement_with_another_surface_is_said_to_be_no_ceiling(agreement, make_run):
+    run = read_run(make_run())  # surfel
+    (agreement / "agreement.json").write_text(json.dumps({"surface": "voxel"}))
+    assert "surface=" not in HumanAgreement.read(agreement).words([run])  # Dice alone
+
+    write_metrics(metrics_frame({"case_00001": {("tumor", "surface_dice"): 0.96}}), agreement)
+    sentence = HumanAgreement.read(agreement).words([run])
+    assert "made with surface=voxel, those of unet3d-kits19 with another, so they cannot be compared" in sentence
+    (agreement / "agreement.json").write_text(json.dumps({"surface": "surfel"}))
+    assert "surface=" not in HumanAgreement.read(agreement).words([run])

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from kidney_lab.errors import InputError
-from kidney_lab.reporting.runs import read_run, read_runs
+from kidney_lab.reporting.runs import ScoredBy, read_run, read_runs
 
 
 def test_run_is_read_back(make_run):
@@ -82,3 +82,20 @@ def test_folders_of_scores_beside_runs_do_not_change_how_these_are_told_apart(ma
         "nnunet",
         "unet3d-kits19 (seed=1)",
     ]
+
+
+def test_how_scores_were_made_is_read_with_them(make_run, make_scores, tmp_path, monkeypatch):
+    assert read_run(make_run()).scored_by == ScoredBy("surfel", "kits23", None)
+    folder = make_scores()
+    assert read_run(folder).scored_by == ScoredBy(None, None, None)
+    (folder / "evaluation.json").write_text('{"surface": "voxel", "score": "kits19", "references": "x/../labels"}')
+    monkeypatch.chdir(tmp_path)
+    assert read_run(folder).scored_by == ScoredBy("voxel", "kits19", tmp_path.resolve() / "labels")
+
+
+@pytest.mark.parametrize("text", ["{", "3", '{"references": 3}'])
+def test_a_damaged_record_of_an_evaluation_is_told(make_scores, text):
+    folder = make_scores()
+    (folder / "evaluation.json").write_text(text)
+    with pytest.raises(InputError, match=r"evaluation\.json cannot be read: .*; score the cases again"):
+        read_run(folder)

@@ -186,7 +186,7 @@ def test_everything_wrong_with_all_files_is_one_list_and_nothing_is_written(fold
     assert not (folders / "out").exists()
 
 
-def test_a_wrong_value_that_is_found_late_leaves_nothing_behind(folders, command):
+def test_a_wrong_value_that_is_found_late_leaves_no_tables_and_keeps_the_sound_cases(folders, command):
     half = label_map(0).astype(np.float32)
     half[0, 0, 0] = 0.5
     save(folders / "predicted" / "KiTS_00000.nii.gz", half)
@@ -195,7 +195,42 @@ def test_a_wrong_value_that_is_found_late_leaves_nothing_behind(folders, command
 
     assert result.returncode == 2
     assert "holds the value 0.5" in result.stderr
-    assert not list((folders / "out").rglob("*"))
+    assert [path.name for path in (folders / "out").iterdir()] == ["parts"]
+    assert not (folders / "out" / "parts" / "case_00000.json").exists()
+
+
+def test_strata_of_an_earlier_evaluation_go_with_its_scores(folders, command):
+    command(*arguments(folders, "strata=true"), cwd=folders)
+    assert (folders / "out" / "strata.csv").is_file()
+    command(*arguments(folders), cwd=folders)
+
+    assert not (folders / "out" / "strata.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("metrics=5", "metrics=5 names no metrics: choose official, all, or a list"),
+        ("regions=5", "regions=5 names no regions: choose out of"),
+        ("prepare.workers=abc", "prepare.workers=abc is no count"),
+        ("output=/proc/x", "/proc/x cannot be made"),
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_one_sentence(folders, command, override, sentence):
+    result = command(*arguments(folders), override, cwd=folders, check=False)
+
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith(f"kidney_lab: {sentence}")
+
+
+def test_the_scores_of_a_training_are_not_overwritten(folders, command):
+    (folders / "out").mkdir()
+    (folders / "out" / "run.json").write_text("{}")
+
+    result = command(*arguments(folders), cwd=folders, check=False)
+
+    assert result.returncode == 2
+    assert "is the run folder of a training" in result.stderr
 
 
 @pytest.mark.parametrize(

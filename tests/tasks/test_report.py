@@ -1,6 +1,9 @@
+import sys
+
 import pandas as pd
 import pytest
 
+from kidney_lab.errors import InputError
 from kidney_lab.metrics import write_metrics
 from kidney_lab.tasks.report import expand
 
@@ -14,6 +17,12 @@ def test_brackets_in_what_exists_are_themselves(tmp_path, monkeypatch):
     assert [str(path) for path in expand("a [1]/x")] == ["a [1]/x"]
     assert [str(path) for path in expand(f"{tmp_path}/[ab]")] == [f"{tmp_path}/b"]
     assert expand("nothing*") == []
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python 3.13 reads ** beside other characters as *")
+def test_what_is_no_pattern_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"runs=.*/rr/\*\*x is no pattern of paths .*: name run folders, for example"):
+        expand(f"{tmp_path}/rr/**x")
 
 
 def test_runs_of_a_glob_are_reported_and_others_skipped(smoke_run, command, tmp_path):
