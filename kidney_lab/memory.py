@@ -10,12 +10,18 @@ _RESET_PEAK = "5"  # see proc(5), /proc/pid/clear_refs
 _highest_mib = 0.0  # of the peaks that were reset
 
 
-def reset_peak() -> None:
-    """Makes `peak_mib` count from now on, where the system can (Linux); else it counts from the process's start."""
+def reset_peak() -> bool:
+    """Makes `peak_mib` count from now on; False where the system cannot forget a peak.
+
+    So it is off Linux, and in a container whose /proc may not be written: there it counts from the process's start.
+    """
     global _highest_mib  # the system forgets the peak for the whole process
     _highest_mib = overall_peak_mib()
-    with suppress(OSError):
+    try:
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+    except OSError:
+        return False
+    return True
 
 
 def peak_mib() -> float:
