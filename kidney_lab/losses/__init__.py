@@ -1,0 +1,1 @@
+"""Losses: a function first, a thin module second."""

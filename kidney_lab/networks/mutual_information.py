@@ -1,0 +1,72 @@
+"""Mutual information of two signals, as estimators that gradients pass through.
+
+J. Lin and Y. Chen, "Kidney Tumor Image Segmentation Algorithm based on Deep Learning", section 3.2, weight features by
+a "mutual information coefficient" and name no estimator. The two here are the closed form for jointly normal signals,
+which costs one pass and sees linear dependence alone, and MONAI's Parzen-window histogram, which sees any dependence
+but is biased: of 4096 independent normal samples it makes 0.01 nats and of 256 it makes 0.20, where 0 is true; its
+windows blur strong dependence (0.95 nats of 4096 samples with correlation 0.95, where 1.16 is true).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+import torch
+from monai.losses import GlobalMutualInformationLoss
+from torch import Tensor
+
+Estimator = Literal["gaussian", "histogram"]
+
+LARGEST_SQUARED_CORRELATION: Final = 1 - 1e-4
+"""Of identical signals; bounds their mutual information, infinite in theory, by 4.6 nats."""
+
+BINS: Final = 23
+
+
+def gaussian_mutual_information(a: Tensor, b: Tensor) -> Tensor:
+    """Mutual information of two jointly normal signals: `-1/2 ln(1 - rho²)`, with their correlation `rho`.
+
+    Args:
+        a: `(B, N)` values of the first signal, of any scale and offset.
+        b: `(B, N)` values of the second.
+
+    Returns:
+        `(B,)` nats, 0 to 4.6; 0 where a signal is constant.
+
+    >>> gaussian_mutual_information(torch.tensor([[0.0, 1.0, 0.0, 1.0]]), torch.tensor([[0.0, 0.0, 1.0, 1.0]])).item()
+    0.0
+    """
+    a, b = (signal.float() - signal.float().mean(1, keepdim=True) for signal in (a, b))
+    covariance, variances = (a * b).mean(1), a.square().mean(1) * b.square().mean(1)
+    # rho² and not rho: the root of a constant signal's variance would give an undefined gradient.
+    squared = covariance.square() / (variances + torch.finfo(variances.dtype).tiny)
+    return -0.5 * torch.log1p(-squared.clamp(max=LARGEST_SQUARED_CORRELATION))
+
+
+def histogram_mutual_information(a: Tensor, b: Tensor) -> Tensor:
+    """Mutual information by MONAI's Gaussian Parzen windows with 23 bins over each signal's range.
+
+    Args:
+        a: `(B, N)` values of the first signal, of any scale and offset.
+        b: `(B, N)` values of the second.
+
+    Returns:
+        `(B,)` nats; 0 where a signal is constant.
+    """
+    estimate = GlobalMutualInformationLoss(kernel_type="gaussian", num_bins=BINS, reduction="none").to(a.device)
+    with torch.autocast(
+        a.device.type, enabled=False
+    ):  # its joint histogram is a matrix product: never in half precision
+        negative: Tensor = estimate(_unit_range(a.float()), _unit_range(b.float()))
+    return -negative
+
+
+def _unit_range(signal: Tensor) -> Tensor:
+    """`(B, N)` rescaled to 0 to 1; a constant signal becomes 0."""
+    smallest, largest = signal.aminmax(dim=1, keepdim=True)
+    return (signal - smallest) / (largest - smallest + torch.finfo(signal.dtype).tiny)
+
+
+ESTIMATORS: Final[Mapping[Estimator, Callable[[Tensor, Tensor], Tensor]]] = {
+    "gaussian": gaussian_mutual_information,
+    "histogram": histogram_mutual_information,
+}

@@ -1,0 +1,172 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from monai.losses import DiceCELoss, DiceLoss
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from kidney_lab.errors import InputError
+from kidney_lab.losses.boundary_weighted import BoundaryWeightedLoss, boundary_weighted_cross_entropy, contour
+
+CLASS_WEIGHTS = (0.2, 0.8, 1.5)
+
+
+def one_hot(labels: Tensor, classes: int = 3) -> Tensor:
+    """`(B, D, H, W)` to `(B, C, D, H, W)`."""
+    return F.one_hot(labels, classes).movedim(-1, 1).float()
+
+
+def cube() -> Tensor:
+    """A cube of 3x3x3 voxels of label 1 in the middle of 9x9x9, one-hot `(1, 3, 9, 9, 9)`."""
+    labels = torch.zeros(1, 9, 9, 9, dtype=torch.int64)
+    labels[:, 3:6, 3:6, 3:6] = 1
+    return one_hot(labels)
+
+
+def example(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Logits and one-hot labels of two samples, in blocks so that not every voxel is contour."""
+    generator = torch.Generator().manual_seed(seed)
+    blocks = torch.randint(3, (2, 2, 2, 2), generator=generator)
+    labels = blocks.repeat_interleave(5, 1).repeat_interleave(5, 2).repeat_interleave(6, 3)
+    return 2 * torch.randn(2, 3, 10, 10, 12, generator=generator), one_hot(labels)
+
+
+def test_the_contour_of_a_cube_is_a_shell_of_two_voxels() -> None:
+    shell = torch.zeros(9, 9, 9, dtype=torch.bool)
+    shell[2:7, 2:7, 2:7] = True  # the cube dilated
+    shell[4, 4, 4] = False  # the cube eroded
+    assert torch.equal(contour(cube())[0, 0], shell)
+    assert shell.sum() == 5**3 - 1
+
+
+def test_the_contour_is_the_union_of_the_classes_dilations_minus_erosions() -> None:
+    _, target = example()
+    box = np.ones((3, 3, 3), dtype=bool)
+    for sample in range(2):
+        masks = [channel.numpy().astype(bool) for channel in target[sample]]
+        rings = [ndimage.binary_dilation(m, box) & ~ndimage.binary_erosion(m, box, border_value=1) for m in masks]
+        assert np.array_equal(contour(target)[sample, 0].numpy(), np.any(rings, axis=0))
+
+
+def test_the_edge_of_a_patch_is_no_contour() -> None:
+    assert not contour(one_hot(torch.ones(1, 4, 4, 4, dtype=torch.int64))).any()
+
+
+def test_voxels_of_the_cubes_contour_weigh_exactly_the_boundary_weight() -> None:
+    target = cube()
+    logits = torch.zeros_like(target, requires_grad=True)
+    weight = torch.tensor(CLASS_WEIGHTS)
+    boundary_weighted_cross_entropy(logits, target, weight=weight, boundary_weight=2.5).backward()
+    # The gradient towards a voxel's own class is -w_v (1 - 1/3) / sum(w).
+    own = (logits.grad * target).sum(1)[0]
+    classes = torch.where(target[0, 1] > 0, 0.8, 0.2)
+    factor = torch.where(contour(target)[0, 0], 2.5, 1.0)
+    total = 0.2 * (9**3 - 5**3) + 2.5 * 0.2 * (5**3 - 3**3) + 2.5 * 0.8 * (3**3 - 1) + 0.8
+    torch.testing.assert_close(own, -classes * factor * (2 / 3) / total)
+
+
+def test_uniform_logits_cost_the_logarithm_of_the_classes_whatever_the_weights() -> None:
+    target = cube()
+    value = boundary_weighted_cross_entropy(torch.zeros_like(target), target, weight=torch.tensor(CLASS_WEIGHTS))
+    assert value.item() == pytest.approx(math.log(3))
+
+
+def test_cross_entropy_without_boundary_weight_is_torchs_with_class_weights() -> None:
+    logits, target = example()
+    weight = torch.tensor(CLASS_WEIGHTS)
+    value = boundary_weighted_cross_entropy(logits, target, weight=weight, boundary_weight=1)
+    torch.testing.assert_close(value, F.cross_entropy(logits, target.argmax(1), weight=weight))
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_without_weights_the_loss_is_monais(batch: bool) -> None:
+    logits, target = example()
+    monai = DiceCELoss(
+        include_background=False, softmax=True, squared_pred=True, batch=batch, lambda_dice=0.6, lambda_ce=0.4
+    )
+    ours = BoundaryWeightedLoss(weight=(1, 1, 1), boundary_weight=1, batch=batch)
+    torch.testing.assert_close(ours(logits, target), monai(logits, target))
+
+
+def test_with_class_weights_the_cross_entropy_is_monais_and_dice_is_not_weighted() -> None:
+    logits, target = example()
+    cross_entropy = DiceCELoss(weight=torch.tensor(CLASS_WEIGHTS)).ce(logits, target.argmax(1, keepdim=True))
+    dice = DiceLoss(include_background=False, softmax=True, squared_pred=True)(logits, target)
+    torch.testing.assert_close(
+        BoundaryWeightedLoss(boundary_weight=1)(logits, target), 0.6 * dice + 0.4 * cross_entropy
+    )
+
+
+def test_errors_on_the_contour_cost_more_than_the_same_errors_elsewhere() -> None:
+    target = cube()
+    right = 8 * target
+    on, off = right.clone(), right.clone()
+    on[0, :, 2, 4, 4], off[0, :, 0, 4, 4] = torch.tensor([0.0, 8.0, 0.0]), torch.tensor([0.0, 8.0, 0.0])
+    loss = BoundaryWeightedLoss(lambda_dice=0)
+    base = loss(right, target)
+    assert ((loss(on, target) - base) / (loss(off, target) - base)).item() == pytest.approx(2.5, rel=1e-3)
+
+
+def test_a_perfect_prediction_costs_nothing() -> None:
+    target = cube()
+    shell = contour(target).float()
+    loss = BoundaryWeightedLoss(weight=(0.2, 0.8, 1.5))
+    assert loss(100 * target, target, 200 * shell - 100).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_a_contour_head_adds_its_binary_cross_entropy() -> None:
+    logits, target = example()
+    boundary = torch.randn(2, 1, 10, 10, 12)
+    shell = contour(target)
+    probability = boundary.sigmoid()
+    expected = -torch.where(shell, probability, 1 - probability).log().mean()
+    for factor in (1.0, 0.3):
+        loss = BoundaryWeightedLoss(lambda_boundary=factor)
+        torch.testing.assert_close(loss(logits, target, boundary) - loss(logits, target), factor * expected)
+
+
+def test_the_loss_falls_when_logits_follow_its_gradient() -> None:
+    target = cube()
+    logits = torch.zeros_like(target, requires_grad=True)
+    loss = BoundaryWeightedLoss()
+    optimizer = torch.optim.Adam([logits], lr=0.3)
+    values = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        values.append(loss(logits, target))
+        values[-1].backward()
+        optimizer.step()
+    assert values[-1] < 0.1 * values[0]
+
+
+def test_half_precision_is_computed_in_full() -> None:
+    logits, target = example()
+    value = BoundaryWeightedLoss()(logits.bfloat16(), target.bfloat16())
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, BoundaryWeightedLoss()(logits.bfloat16().float(), target))
+
+
+def test_weights_belong_to_no_checkpoint() -> None:
+    assert BoundaryWeightedLoss().state_dict() == {}
+
+
+def test_a_number_of_classes_without_weights_is_refused() -> None:
+    logits = torch.zeros(1, 4, 4, 4, 4)
+    with pytest.raises(InputError, match=r"loss.weight has 3 values, but logits are \(1, 4, 4, 4, 4\).*one weight for"):
+        BoundaryWeightedLoss()(logits, logits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weight": (0, 1, 1)}, r"loss.weight=\[0, 1, 1\] and loss.boundary_weight=2.5 must be over 0"),
+        ({"boundary_weight": 0}, r"loss.boundary_weight=0 must be over 0"),
+        ({"lambda_ce": -1}, r"lambda_ce=-1 .* must not be negative"),
+    ],
+)
+def test_weights_that_make_no_loss_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        BoundaryWeightedLoss(**settings)
