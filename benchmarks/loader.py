@@ -134,7 +134,7 @@ def time_network(stage: Stage, device: torch.device, precision: str, steps: int)
 
     def step() -> None:
         with autocast(precision, device):
-            logits, target = module.output.problem(module(image).float(), label)
+            logits, target = module(image).float(), module.output.target(label)
             loss = module.loss(logits, target)
         loss.backward()
         optimizer.step()

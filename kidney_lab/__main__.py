@@ -15,6 +15,7 @@ from kidney_lab.composition.arguments import prepare_arguments
 from kidney_lab.composition.messages import USER_ERRORS, describe, is_fault
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
+from kidney_lab.composition.sweeper import refuse_whole_table, register_sweeper
 from kidney_lab.files import DISK_FULL
 
 
@@ -25,14 +26,19 @@ def run_task(config: DictConfig) -> object:
     In a sweep the user's errors are left to Hydra, which goes on with the other jobs.
     """
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return get_method(config.task._target_)(config)
+        return _run(config)
     try:
-        return get_method(config.task._target_)(config)
+        return _run(config)
     except USER_ERRORS as error:
         folder = Path(HydraConfig.get().runtime.output_dir)
         if folder != Path.cwd() and not any(folder.iterdir()):
             folder.rmdir()  # Hydra made it before anything was checked
         _refuse(error)
+
+
+def _run(config: DictConfig) -> object:
+    refuse_whole_table(config)
+    return get_method(config.task._target_)(config)
 
 
 def _refuse(error: Exception) -> NoReturn:
@@ -49,6 +55,7 @@ def main() -> None:
     """
     register_resolvers()
     register_experiments()
+    register_sweeper()
     # Hydra prints and swallows exceptions unless told not to; the sentence and the exit code are ours to choose.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:

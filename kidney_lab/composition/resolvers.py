@@ -35,8 +35,59 @@ def equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
+def choose(condition: bool, when_true: Any, when_false: Any) -> Any:
+    """One of two config values.
+
+    Args:
+        condition: which.
+        when_true: value or node.
+        when_false: value or node.
+
+    Raises:
+        InputError: the condition is neither true nor false.
+    """
+    if not isinstance(condition, bool):
+        raise InputError(f"The setting {condition!r} is no switch: give true or false.")
+    return when_true if condition else when_false
+
+
+def prior_channels(cascade: bool, prior: str, labels: Collection[str]) -> int:
+    """Input channels of a network that sees the image and, as further channels, an earlier stage's labels.
+
+    Args:
+        cascade: whether there is an earlier stage.
+        prior: what fills the further channels; `none`: there are none.
+        labels: names of the dataset's foreground labels.
+    """
+    return 1 + (len(labels) if cascade and prior != "none" else 0)
+
+
+def halving(levels: int) -> list[float]:
+    """Weights of the levels of deep supervision, each half of the one before, that sum to 1.
+
+    Args:
+        levels: number of levels, the finest first.
+
+    Returns:
+        `[2 ** (n - 1), ..., 2, 1]` over their sum, `2 ** n - 1`.
+
+    Raises:
+        InputError: `levels` is less than 1.
+
+    >>> halving(2)
+    [0.6666666666666666, 0.3333333333333333]
+    """
+    if levels < 1:
+        raise InputError(f"${{halving:{levels}}} asks for {levels} weights: deep supervision has at least 1 level.")
+    return [2**level / (2**levels - 1) for level in reversed(range(levels))]
+
+
 def register_resolvers() -> None:
-    """Makes `${out_channels:…}`, `${equal:…}` and `${config_groups:}` known, once per process."""
+    """Makes the resolvers known that `conf/` uses, once per process."""
     OmegaConf.register_new_resolver("out_channels", out_channels, replace=True)
     OmegaConf.register_new_resolver("equal", equal, replace=True)
+    OmegaConf.register_new_resolver("if", choose, replace=True)
+    OmegaConf.register_new_resolver("len", len, replace=True)
+    OmegaConf.register_new_resolver("prior_channels", prior_channels, replace=True)
+    OmegaConf.register_new_resolver("halving", halving, replace=True)
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)

@@ -12,6 +12,7 @@ from kidney_lab.data.sampling import EpochSampler
 from kidney_lab.data.splits import Split
 from kidney_lab.data.store import Store
 from kidney_lab.data.views import View, ViewDataset, WholeCaseDataset
+from kidney_lab.data.views.prior_input import PriorInput
 from kidney_lab.transforms.augment import Augment
 
 
@@ -32,6 +33,8 @@ class StageDataModule(pl.LightningDataModule):
         num_workers: loading processes per rank; None: two less than there are cores, at most 8.
         seed: of sampling and augmentation.
         annotation: whose label maps are learned, see `ViewDataset`; validation always uses the reference.
+        train_prior: what training samples take from an earlier stage.
+        val_prior: what validation samples and cases take from it.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class StageDataModule(pl.LightningDataModule):
         num_workers: int | None,
         seed: int,
         annotation: Annotation = "majority",
+        train_prior: PriorInput | None = None,
+        val_prior: PriorInput | None = None,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # more ranks than validation cases
@@ -59,8 +64,9 @@ class StageDataModule(pl.LightningDataModule):
         # Two cores are left to the training step, which is slower by 10 % where a worker shares them.
         self.num_workers = min(8, max(0, (os.cpu_count() or 1) - 2)) if num_workers is None else num_workers
         self.seed = seed
-        self.train_samples = self._samples(split.train, augment=augment, annotation=annotation)
-        self.val_samples = self._samples(split.val, augment=None, annotation="majority")
+        self.train_samples = self._samples(split.train, augment=augment, annotation=annotation, prior=train_prior)
+        self.val_samples = self._samples(split.val, augment=None, annotation="majority", prior=val_prior)
+        self.val_priors = None if val_prior is None else val_prior.priors
 
     def _samples(self, cases: Sequence[str], **settings: Any) -> ViewDataset:
         return ViewDataset(
@@ -106,8 +112,8 @@ class StageDataModule(pl.LightningDataModule):
             sampler=list(self._sampler(self.view.val_samples, epoch=0)),
         )
         share = self.split.val[rank::world_size]
-        cases = DataLoader(WholeCaseDataset(self.store, share, intensity=self.intensity), batch_size=None)
-        return [samples, cases]
+        whole = WholeCaseDataset(self.store, share, intensity=self.intensity, priors=self.val_priors)
+        return [samples, DataLoader(whole, batch_size=None)]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Finishes, on the device, a training batch whose samples came as they are stored."""

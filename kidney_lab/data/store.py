@@ -150,9 +150,7 @@ class StoredCase:
     def _open(self, name: str) -> Sliceable:
         key = (os.getpid(), name)  # a forked worker opens its own
         if key not in self._opened:
-            self._opened[key] = blosc2.open(
-                str(self.path / f"{name}.b2nd"), mode="r", mmap_mode="r", dparams=blosc2.DParams(nthreads=1)
-            )
+            self._opened[key] = open_array(self.path / f"{name}.b2nd")
         return self._opened[key]
 
 
@@ -203,6 +201,12 @@ class Store:
                 raise InputError(f"{case_id} is not among the cases of the store {self.path}; run task=prepare.")
             self._cases[case_id] = StoredCase(self.path / case_id)
         return self._cases[case_id]
+
+
+def open_array(path: Path) -> Sliceable:
+    """An array on disk, of which only the boxes that are read are decoded."""
+    array: Sliceable = blosc2.open(str(path), mode="r", mmap_mode="r", dparams=blosc2.DParams(nthreads=1))
+    return array
 
 
 def stored_format(path: Path) -> Any:

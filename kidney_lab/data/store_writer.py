@@ -191,6 +191,11 @@ def _publish(unfinished: Path, final: Path, sources: Mapping[str, Any]) -> None:
     shutil.rmtree(outdated, ignore_errors=True)
 
 
+def save_label(path: Path, label: NDArray[np.uint8]) -> None:
+    """Writes a label map `(D, H, W)` as the store keeps it."""
+    _save(path, label, _LABEL_LAYOUT)
+
+
 def _save(path: Path, array: NDArray[Any], layout: tuple[Triple, Triple]) -> None:
     chunks = [min(n, size) for n, size in zip(array.shape, layout[0], strict=True)]
     blocks = [min(n, size) for n, size in zip(chunks, layout[1], strict=True)]

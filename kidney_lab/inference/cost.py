@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kidney_lab.geometry import Volume
-from kidney_lab.inference.method import TrainedMethod
+from kidney_lab.inference.method import Segmentation, TrainedMethod
 from kidney_lab.memory import peak_mib, reset_peak
 from kidney_lab.methods.cost import count_flops
 
@@ -50,14 +50,14 @@ class CostMeter:
         self.method = method
         self._flops: dict[tuple[str, tuple[int, ...]], int] = {}
 
-    def segment(self, volume: Volume) -> tuple[Volume, CaseCost]:
+    def segment(self, volume: Volume) -> tuple[Segmentation, CaseCost]:
         """Segments a volume in any orientation.
 
         Args:
             volume: Hounsfield units.
 
         Returns:
-            What `TrainedMethod.segment_volume` gives, and what it took.
+            What `TrainedMethod.segment_in_stages` gives, and what it took.
         """
         on_gpu = self.method.device.type == "cuda"
         networks = {name: stage.module.network for name, stage in self.method.stages.items()}
@@ -66,7 +66,7 @@ class CostMeter:
         reset_peak()
         with _windows_of(networks) as windows:
             started = time.perf_counter()
-            labels = self.method.segment_volume(volume)
+            segmentation = self.method.segment_in_stages(volume)
             seconds = time.perf_counter() - started
         cost = CaseCost(
             seconds=round(seconds, 3),
@@ -75,7 +75,7 @@ class CostMeter:
             windows=windows.total(),
             flops=sum(n * self._flops_of(networks[name], name, shape) for (name, shape), n in windows.items()),
         )
-        return labels, cost
+        return segmentation, cost
 
     def _flops_of(self, network: nn.Module, name: str, shape: tuple[int, ...]) -> int:
         """FLOPs of one window, counted once for every shape."""

@@ -9,7 +9,11 @@ from omegaconf import OmegaConf
 
 from kidney_lab.errors import InputError
 from kidney_lab.inference.method import TrainedMethod
+from kidney_lab.inference.postprocessing import PostProcessing
+from kidney_lab.methods.pipeline import enabled_stages
 from kidney_lab.methods.stage import Stage
+
+CHECKPOINT = "best.ckpt"
 
 
 def load_method(run_dir: str | Path, device: str = "auto") -> TrainedMethod:
@@ -34,16 +38,24 @@ def load_method(run_dir: str | Path, device: str = "auto") -> TrainedMethod:
     config = OmegaConf.load(run / "config.yaml")
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     target = choose_device(device)
-    stages = {name: load_stage(stage, run, str(name)) for name, stage in config.model.stages.items()}
-    keep = config.postprocessing.keep
-    return TrainedMethod(stages, device=target, precision=record["precision"], keep=keep)
+    folders = {name: run / "stages" / name for name in enabled_stages(config.model.stages)}
+    for folder in folders.values():
+        if not (folder / CHECKPOINT).is_file():
+            missing = (folder / CHECKPOINT).relative_to(run)
+            raise InputError(f"run={run} has no {missing}: finish its training by resume={run}.")
+    stages = {name: load_stage(config.model.stages[name], folder) for name, folder in folders.items()}
+    postprocessing = PostProcessing(**config.postprocessing)
+    return TrainedMethod(stages, device=target, precision=record["precision"], postprocessing=postprocessing)
 
 
-def load_stage(config: object, run: Path, name: str) -> Stage:
-    """One stage with the weights of its best checkpoint, and with what it took from the training cases."""
-    checkpoint = run / "stages" / name / "best.ckpt"
-    if not checkpoint.is_file():
-        raise InputError(f"run={run} has no {checkpoint.relative_to(run)}: finish its training by resume={run}.")
+def load_stage(config: object, folder: Path) -> Stage:
+    """One stage with the weights of its best checkpoint, and with what it took from the training cases.
+
+    Args:
+        config: of the stage.
+        folder: that its training wrote.
+    """
+    checkpoint = folder / CHECKPOINT
     stage: Stage = instantiate(config, _convert_="all")
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     stage.module.load_state_dict(state)

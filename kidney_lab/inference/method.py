@@ -1,6 +1,8 @@
-"""A trained method: from a scan to a label map on the scan's own grid."""
+"""A trained method: from a scan to a label map on the scan's own grid, stage after stage."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,52 @@ import torch
 from numpy.typing import NDArray
 
 from kidney_lab.data.nifti import read_volume
-from kidney_lab.data.prepare import prepare_image
+from kidney_lab.data.prepare import GridRecipe, PreparedImage, prepare_image
 from kidney_lab.geometry import Spacing, Volume, grid_from_spacing, reorient
-from kidney_lab.inference.postprocessing import choose_rule
-from kidney_lab.inference.precision import autocast
+from kidney_lab.inference.postprocessing import PostProcessing
+from kidney_lab.inference.priors import prior_labels
 from kidney_lab.inference.restore import restore_labels
+from kidney_lab.inference.stage import predict_stage
+from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage
+
+LabelMap = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class StageOutput:
+    """What one stage says of a scan.
+
+    Args:
+        stage: that predicted.
+        prepared: the scan on its grid.
+        prediction: on that grid.
+    """
+
+    stage: Stage
+    prepared: PreparedImage
+    prediction: Prediction
+
+    @cached_property
+    def labels(self) -> LabelMap:
+        """Label map `(D, H, W)` on the scan's grid, in memory order, without post-processing."""
+        return restore_labels(self.prediction, self.prepared, self.stage.module.output.decide)
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What a method says of a scan, and how it came to it: label maps on the scan's own grid.
+
+    Args:
+        labels: the result.
+        unprocessed: the same before post-processing.
+        earlier: by name, the label maps of the stages before the last, post-processed as the result; each is computed
+            when it is asked for.
+    """
+
+    labels: Volume
+    unprocessed: Volume
+    earlier: Mapping[str, Callable[[], Volume]]
 
 
 class TrainedMethod:
@@ -27,20 +69,25 @@ class TrainedMethod:
         stages: with their weights loaded, in order; the last one decides.
         device: to compute on.
         precision: Lightning's name of the precision that the stages were trained in.
-        keep: which connected components stay, see `inference.postprocessing`.
+        postprocessing: of the label map on the scan's grid; as configured by default.
     """
 
     def __init__(
-        self, stages: Mapping[str, Stage], *, device: torch.device, precision: str, keep: str = "two_kidneys"
+        self,
+        stages: Mapping[str, Stage],
+        *,
+        device: torch.device,
+        precision: str,
+        postprocessing: PostProcessing | None = None,
     ) -> None:
         self.stages = dict(stages)
-        self.clean = choose_rule(keep)
+        self.clean = postprocessing or PostProcessing()
         self.device = device
         self.precision = precision
         for stage in self.stages.values():
             stage.module.to(device).eval()
 
-    def segment(self, image_hu: NDArray[Any], spacing_mm: Spacing) -> NDArray[np.uint8]:
+    def segment(self, image_hu: NDArray[Any], spacing_mm: Spacing) -> LabelMap:
         """Segments an array.
 
         Args:
@@ -51,9 +98,9 @@ class TrainedMethod:
             `(D, H, W)` label values.
         """
         d, h, w = image_hu.shape
-        return self._segment_ipl(Volume(image_hu, grid_from_spacing((d, h, w), spacing_mm)))
+        return self.segment_volume(Volume(image_hu, grid_from_spacing((d, h, w), spacing_mm))).array
 
-    def segment_file(self, path: str | Path) -> NDArray[np.uint8]:
+    def segment_file(self, path: str | Path) -> LabelMap:
         """Segments a NIfTI file.
 
         Args:
@@ -73,16 +120,44 @@ class TrainedMethod:
         Returns:
             Label values on exactly the volume's grid.
         """
-        labels = self._segment_ipl(reorient(volume))
-        ipl_grid = reorient(volume).grid
-        back = reorient(Volume(labels, ipl_grid), volume.grid.orientation)
-        return Volume(np.ascontiguousarray(back.array), volume.grid)
+        return self.segment_in_stages(volume).labels
 
-    def _segment_ipl(self, volume: Volume) -> NDArray[np.uint8]:
-        stage = list(self.stages.values())[-1]
-        prepared = prepare_image(volume, stage.grid)
-        image = stage.intensity(torch.from_numpy(prepared.array.astype(np.float32))[None, None])
-        image = torch.as_tensor(image).as_subclass(torch.Tensor).to(self.device)
-        with autocast(self.precision, self.device):
-            probabilities = stage.module.infer(image)[0]
-        return self.clean(restore_labels(probabilities, prepared, stage.module.output.decide))
+    def segment_in_stages(self, volume: Volume) -> Segmentation:
+        """Segments a volume in any orientation, and keeps what each stage said.
+
+        Args:
+            volume: Hounsfield units.
+
+        Returns:
+            Label maps on exactly the volume's grid.
+        """
+        ipl = reorient(volume)
+
+        def back(labels: LabelMap) -> Volume:
+            turned = reorient(Volume(labels, ipl.grid), volume.grid.orientation)
+            return Volume(np.ascontiguousarray(turned.array), volume.grid)
+
+        def cleaned(output: StageOutput) -> Volume:
+            return back(self.clean(output.labels))
+
+        *earlier, (_, last) = self._run_stages(ipl).items()
+        return Segmentation(
+            cleaned(last),
+            back(last.labels),
+            {name: partial(cleaned, output) for name, output in earlier},
+        )
+
+    def _run_stages(self, volume: Volume) -> dict[str, StageOutput]:
+        """Runs every stage on a volume in memory order; stages on one grid share the prepared image."""
+        prepared: dict[GridRecipe, PreparedImage] = {}
+        outputs: dict[str, StageOutput] = {}
+        for name, stage in self.stages.items():
+            if stage.grid not in prepared:
+                prepared[stage.grid] = prepare_image(volume, stage.grid)
+            image, prior = prepared[stage.grid], None
+            if stage.earlier is not None:
+                source = outputs[stage.earlier.stage]
+                prior = prior_labels(source.prediction, image.grid.shape, source.stage.module.output.decide)
+            prediction = predict_stage(stage, image.array, prior, device=self.device, precision=self.precision)
+            outputs[name] = StageOutput(stage, image, prediction)
+        return outputs

@@ -1,1 +1,1 @@
-"""Losses: a function first, a thin module second."""
+"""Losses: pure functions of tensors first, thin modules second."""

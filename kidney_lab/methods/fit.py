@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,6 +19,8 @@ from pytorch_lightning.loggers import WandbLogger
 
 from kidney_lab.data.datamodule import StageDataModule
 from kidney_lab.data.dataset import Dataset
+from kidney_lab.data.priors import Priors
+from kidney_lab.data.splits import Split
 from kidney_lab.data.store import Store
 from kidney_lab.errors import InputError
 from kidney_lab.labels import LABELS
@@ -27,17 +30,31 @@ from kidney_lab.methods.stage import Stage
 
 
 def fit_stage(
-    name: str, *, config: DictConfig, dataset: Dataset, store: Store, folder: Path, precision: str
+    name: str,
+    *,
+    config: DictConfig,
+    dataset: Dataset,
+    split: Split,
+    store: Store,
+    checkpoints: Path,
+    precision: str,
+    title: str | None = None,
+    train_priors: Priors | None = None,
+    val_priors: Priors | None = None,
 ) -> dict[str, Any]:
     """Trains a stage, or goes on where an interrupted run left it.
 
     Args:
         name: of the stage.
         config: the whole composed configuration.
-        dataset: for labels and split.
+        dataset: for labels.
+        split: the cases to train and to validate on.
         store: of the stage's grid.
-        folder: of the run; checkpoints go to `stages/<name>/`.
+        checkpoints: folder of the run that they go to.
         precision: Lightning's name.
+        title: of the rows in `epochs.csv`; None: the name.
+        train_priors: an earlier stage's predictions of the training cases, where the training uses them.
+        val_priors: an earlier stage's predictions of the validation cases, where the stage takes from one.
 
     Returns:
         What `run.json` says of the stage.
@@ -45,18 +62,19 @@ def fit_stage(
     stage: Stage = instantiate(config.model.stages[name], _convert_="all")
     if config.init is not None:
         warm_start(stage.module, Path(config.init), name)
-    checkpoints = folder / "stages" / name
     last = checkpoints / "last.ckpt"
     if last.is_file():
         stage.restore(checkpoints)
     else:
-        stage.fit(store, dataset.split.train)
+        stage.fit(store, split.train)
         stage.save(checkpoints)
-    callbacks = build_callbacks(config.callbacks, checkpoints, name)
-    trainer = build_trainer(config, folder=folder, precision=precision, callbacks=callbacks)
+    callbacks = build_callbacks(config.callbacks, checkpoints, title or name)
+    folder = next(parent for parent in checkpoints.parents if parent.name == "stages").parent
+    trainer = build_trainer(config, stage.trainer, folder=folder, precision=precision, callbacks=callbacks)
+    earlier = stage.earlier
     data = StageDataModule(
         store,
-        dataset.split,
+        split,
         view=stage.view,
         intensity=stage.intensity,
         augment=stage.augment,
@@ -65,8 +83,10 @@ def fit_stage(
         batch_size=stage.batch_size,
         num_workers=dataset.num_workers,
         seed=config.seed,
+        train_prior=None if earlier is None else earlier.for_training(train_priors),
+        val_prior=None if earlier is None or val_priors is None else earlier.for_validation(val_priors),
     )
-    input_shape = [1, stage.view.channels, *stage.view.roi_size]
+    input_shape = [1, stage.channels, *stage.view.roi_size]
     started = time.monotonic()
     fit(trainer, stage.module, data, last if last.is_file() else None)
     best = next(callback for callback in callbacks if isinstance(callback, ModelCheckpoint) and callback.monitor)
@@ -126,12 +146,21 @@ def build_callbacks(config: DictConfig, checkpoints: Path, stage: str) -> list[p
     return callbacks
 
 
-def build_trainer(config: DictConfig, *, folder: Path, precision: str, callbacks: list[pl.Callback]) -> pl.Trainer:
-    """Lightning's trainer; the logger is its only one, the epoch table being a callback."""
+def build_trainer(
+    config: DictConfig, own: Mapping[str, Any], *, folder: Path, precision: str, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """Lightning's trainer; the logger is its only one, the epoch table being a callback.
+
+    Args:
+        config: the whole composed configuration.
+        own: settings of the stage, which replace those of `trainer`.
+        folder: of the run.
+        precision: Lightning's name.
+        callbacks: see `build_callbacks`.
+    """
     logger = instantiate(config.logger) if config.logger is not None else False
-    trainer: pl.Trainer = instantiate(
-        config.trainer, default_root_dir=str(folder), precision=precision, callbacks=callbacks, logger=logger
-    )
+    given = {"default_root_dir": str(folder), "precision": precision, "callbacks": callbacks, "logger": logger}
+    trainer: pl.Trainer = instantiate(config.trainer, **{**own, **given})
     return trainer
 
 

@@ -27,15 +27,14 @@ class Output(ABC):
         self.regions = tuple(regions)
 
     @abstractmethod
-    def problem(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and target in the form that MONAI's losses take.
+    def target(self, label: Tensor) -> Tensor:
+        """What the channels should be, as MONAI's losses take it.
 
         Args:
-            logits: `(B, C, D, H, W)`.
             label: `(B, 1, D, H, W)`, label values.
 
         Returns:
-            Input and target of the loss, of equal shape.
+            float32 `(B, C, D, H, W)`, 0 or 1.
         """
 
     @abstractmethod
@@ -57,10 +56,10 @@ class Output(ABC):
 class LabelOutput(Output):
     """Softmax over background and the labels; channel 0 is the background."""
 
-    def problem(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits as they are, and the one-hot reference."""
+    def target(self, label: Tensor) -> Tensor:
+        """The one-hot reference."""
         values = [0, *(LABELS[name] for name in self.labels)]
-        return logits, torch.cat([label == value for value in values], dim=1).to(logits.dtype)
+        return torch.cat([label == value for value in values], dim=1).float()
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over channels."""
@@ -85,15 +84,9 @@ class RegionOutput(Output):
         super().__init__(labels, regions)
         self.own_labels = own_labels(regions)
 
-    def problem(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Every region as one sample of one channel that holds the whole batch: `(R, 1, B * D, H, W)`.
-
-        MONAI's DiceCELoss takes binary cross-entropy for a single channel only; with several it would let the regions
-        compete in a softmax, although they overlap. With the batch laid end to end, each region's Dice is that of the
-        batch: a patch alone often holds none of it.
-        """
-        target = torch.cat([_is_any(label, REGIONS[name]) for name in self.regions], dim=1)
-        return _regions_first(logits), _regions_first(target.to(logits.dtype))
+    def target(self, label: Tensor) -> Tensor:
+        """A channel for every region; the channels overlap."""
+        return torch.cat([region_mask(label, name) for name in self.regions], dim=1).float()
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Sigmoid of every channel."""
@@ -134,19 +127,11 @@ def own_labels(regions: Sequence[str]) -> list[int]:
     return result
 
 
-def _regions_first(channels: Tensor) -> Tensor:
-    """`(B, R, D, H, W)` to `(R, 1, B * D, H, W)`."""
-    return channels.transpose(0, 1).flatten(1, 2).unsqueeze(1)
-
-
 def region_mask(labels: Tensor, region: str) -> Tensor:
     """Where a label map holds a region, bool, same shape."""
-    return _is_any(labels, REGIONS[region])
-
-
-def _is_any(labels: Tensor, values: Sequence[int]) -> Tensor:
-    mask = labels == values[0]
-    for value in values[1:]:
+    first, *others = REGIONS[region]
+    mask = labels == first
+    for value in others:
         mask = mask | (labels == value)
     return mask
 

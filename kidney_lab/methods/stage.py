@@ -1,27 +1,35 @@
 """A stage: one trained part of a method, with the grid and the view that it is trained on."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.transforms import Compose
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from kidney_lab.data.body import Box
 from kidney_lab.data.prepare import GridRecipe
 from kidney_lab.data.statistics import read_statistics, write_statistics
 from kidney_lab.data.store import Store
-from kidney_lab.data.views import AIR_HU, View
+from kidney_lab.data.views import AIR_HU, RoiView, View
 from kidney_lab.data.views.datasets import normalize
+from kidney_lab.data.views.prior_input import one_hot
+from kidney_lab.data.views.roi_boxes import roi_boxes
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
+from kidney_lab.methods.earlier import Earlier
+from kidney_lab.methods.prediction import Prediction, predict_in_boxes, whole
 from kidney_lab.methods.supervised import SupervisedSegmentation
 from kidney_lab.transforms.augment import Augment
 from kidney_lab.transforms.normalize import RoundIntensity, foreground_normalizer
+
+log = logging.getLogger(__name__)
 
 INTENSITY_FILE, VIEW_FILE = "intensity.json", "view.json"
 
@@ -38,12 +46,16 @@ class Stage:
         view: how training samples are read.
         augment: of training samples.
         intensity: MONAI transform from HU to the network's input.
-        inferer: MONAI inferer for whole volumes; where it pads them (`cval`), it is told to pad with air.
+        inferer: MONAI inferer for whole volumes, or for boxes of them.
         grid: how cases are brought to the stage's grid.
         batch_size: per rank.
+        earlier: what it takes from an earlier stage; None: nothing.
+        trainer: settings of the trainer that are this stage's own, such as `max_epochs`.
+        enabled: False leaves the stage out of the method, see `enabled_stages`.
 
     Raises:
-        InputError: the view gives slices and the network takes volumes, or the reverse.
+        InputError: the view gives slices and the network takes volumes, or the reverse; or it has no box, and the
+            earlier stage gives regions of interest.
     """
 
     module: SupervisedSegmentation
@@ -53,14 +65,27 @@ class Stage:
     inferer: Any
     grid: GridRecipe
     batch_size: int
+    earlier: Earlier | None = None
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    enabled: bool = True
 
     def __post_init__(self) -> None:
         refuse_other_dimensions(self.view, self.module.network)
+        if self.earlier is not None and self.earlier.roi != "none" and not isinstance(self.view, RoiView):
+            raise InputError(
+                f"The view {type(self.view).__name__} has no box that could be laid about the earlier stage's "
+                "prediction: choose view=roi, or model.roi=none."
+            )
         self.module.inferer = self.inferer
+        self.module.predict_case = self.predict
         if self.view.quantize:
             self.intensity = Compose([self.intensity, RoundIntensity()])
         self._configured_view = self.view
-        self._pad_with_air()
+
+    @property
+    def channels(self) -> int:
+        """Input channels of the network: those of the view, and those of the earlier stage's labels."""
+        return self.view.channels + (self.earlier.channels if self.earlier is not None else 0)
 
     def fit(self, store: Store, cases: Sequence[str]) -> None:
         """Takes from the training cases what depends on them.
@@ -76,7 +101,6 @@ class Stage:
         if normalizer is not None:
             normalizer.fit(store, cases)
         self.view = self._configured_view.fitted(store, cases)
-        self._pad_with_air()
 
     def save(self, folder: Path) -> None:
         """Writes what `fit` took into the stage's folder of a run, one file each where there is anything."""
@@ -105,13 +129,49 @@ class Stage:
         if (folder / VIEW_FILE).is_file():
             self.view = copy(self._configured_view)
             vars(self.view).update(json.loads((folder / VIEW_FILE).read_text(encoding="utf-8")))
-        self._pad_with_air()
 
-    def _pad_with_air(self) -> None:
-        normalizer = foreground_normalizer(self.intensity)
-        if hasattr(self.inferer, "cval") and (normalizer is None or normalizer.statistics is not None):
-            air = normalize(torch.full((1, 1, 1, 1), AIR_HU, dtype=torch.int16), self.intensity)
-            self.inferer.cval = float(air)
+    def predict(self, image: Tensor, prior: Tensor | None) -> Prediction:
+        """Predicts a whole volume, in the region of interest where the earlier stage gives one.
+
+        Args:
+            image: `(C, D, H, W)` on the stage's grid, as `intensity` gives it.
+            prior: `(1, D, H, W)` labels that the earlier stage predicted; None where there is no earlier stage.
+
+        Returns:
+            The prediction. Where the earlier stage found nothing the whole volume is searched, with a warning.
+        """
+        boxes, fill = [whole(image.shape[1:])], [self._air()] * len(image)
+        if self.earlier is not None and prior is not None:
+            if self.earlier.roi != "none":
+                boxes = self._boxes(prior) or boxes
+            if self.earlier.values:
+                image = torch.cat([image, one_hot(prior, self.earlier.values).to(image)])
+                fill += [0.0] * self.earlier.channels
+        return predict_in_boxes(image, boxes, self.module.infer, smallest=self._window(), fill=fill)
+
+    def _boxes(self, prior: Tensor) -> list[Box]:
+        """Boxes of the view's size about what the earlier stage found."""
+        size = getattr(self.view, "size", None)
+        if size is None:
+            raise RuntimeError("the box has no size before the stage is fitted")
+        boxes = roi_boxes(prior[0].cpu().numpy(), size)
+        if not boxes:
+            log.warning(
+                "The stage before found nothing in a scan: the whole scan is searched instead, which takes longer and "
+                "may find what is not there."
+            )
+        return boxes
+
+    def _air(self) -> float:
+        """What the network sees of air, which lies beyond the volume."""
+        return float(normalize(torch.full((1, 1, 1, 1), AIR_HU, dtype=torch.int16), self.intensity))
+
+    def _window(self) -> list[int]:
+        """`(D, H, W)` voxels that the inferer needs at least."""
+        window = getattr(self.inferer, "roi_size", None)
+        if not isinstance(window, Sequence):
+            return [1, 1, 1]
+        return [1] * (3 - len(window)) + list(window)
 
 
 def spatial_dims_of(network: nn.Module) -> int | None:

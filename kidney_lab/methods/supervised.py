@@ -7,13 +7,17 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import MeanMetric
 
 from kidney_lab.methods.output import Output
+from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.validation import CaseScores
 
 Batch = dict[str, Any]
 Inferer = Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
+
+_KEPT = 0.93  # of the smoothed loss from one epoch to the next
 
 
 class SupervisedSegmentation(pl.LightningModule):
@@ -45,17 +49,23 @@ class SupervisedSegmentation(pl.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.output = output
-        self.inferer: Inferer | None = None  # set by the stage
+        self.inferer: Inferer | None = None  # set by the stage, as the next
+        self.predict_case: Callable[[Tensor, Tensor | None], Prediction] | None = None
+        self.train_loss = MeanMetric()
+        self.smoothed_loss: float | None = None
         self.case_scores = CaseScores(output.regions)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits `(B, K, D, H, W)` of images `(B, C, D, H, W)`."""
-        logits: Tensor = self.network(image)
-        return logits
+    def forward(self, image: Tensor) -> Any:
+        """Logits `(B, K, D, H, W)` of images `(B, C, D, H, W)`, or those of every level where training supervises them.
+
+        Several levels come as a list, the finest first, each of its own size.
+        """
+        return self.network(image)
 
     def _loss(self, batch: Batch) -> Tensor:
-        logits, target = self.output.problem(self(batch["image"]).float(), batch["label"])
-        value: Tensor = self.loss(logits, target)
+        logits = self(batch["image"])
+        logits = logits.float() if isinstance(logits, Tensor) else [level.float() for level in logits]
+        value: Tensor = self.loss(logits, self.output.target(batch["label"]))
         return value
 
     def on_train_epoch_start(self) -> None:
@@ -66,6 +76,7 @@ class SupervisedSegmentation(pl.LightningModule):
         """Loss of one batch of patches."""
         loss = self._loss(batch)
         size = len(batch["image"])
+        self.train_loss.update(loss.detach(), size)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=size)
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=size)  # a short name for the progress bar
         return loss
@@ -80,7 +91,9 @@ class SupervisedSegmentation(pl.LightningModule):
             size = len(batch["image"])
             self.log("val_patch/loss", self._loss(batch), batch_size=size, sync_dist=True, add_dataloader_idx=False)
             return None
-        predicted = self.output.decide(self.infer(batch["image"][None])[0])
+        if self.predict_case is None:
+            raise RuntimeError("only the module of a stage can predict whole cases")
+        predicted = self.predict_case(batch["image"], batch.get("prior")).labels(self.output.decide)
         self.case_scores.add(batch["case"], predicted, batch["label"][0])
         return predicted
 
@@ -112,7 +125,9 @@ class SupervisedSegmentation(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler of the config."""
         optimizer = self.optimizer(self.parameters())
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "name": "lr"}}
+        # "monitor" only satisfies Lightning, which asks for one with ReduceLROnPlateau: it never steps a scheduler.
+        scheduler = {"scheduler": self.scheduler(optimizer), "name": "lr", "monitor": "train/loss"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Does nothing: `on_train_epoch_end` has stepped already.
@@ -122,7 +137,24 @@ class SupervisedSegmentation(pl.LightningModule):
         """
 
     def on_train_epoch_end(self) -> None:
-        """Steps the scheduler, before the checkpoint of this epoch is written."""
+        """Steps the scheduler, before the checkpoint of this epoch is written.
+
+        A scheduler that waits for a plateau watches the training loss, smoothed over epochs as nnU-Net's first trainer
+        does (Isensee et al. 2021): 0.93 of what it was and 0.07 of the epoch's mean over all ranks.
+        """
+        loss = float(self.train_loss.compute())
+        self.train_loss.reset()
+        self.smoothed_loss = loss if self.smoothed_loss is None else _KEPT * self.smoothed_loss + (1 - _KEPT) * loss
         scheduler = self.lr_schedulers()
-        if isinstance(scheduler, LRScheduler):
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(self.smoothed_loss)
+        elif isinstance(scheduler, LRScheduler):
             scheduler.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the smoothed loss with the weights, so that a resumed training goes on with it."""
+        checkpoint["smoothed_loss"] = self.smoothed_loss
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the smoothed loss up again."""
+        self.smoothed_loss = checkpoint.get("smoothed_loss")

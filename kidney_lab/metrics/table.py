@@ -2,9 +2,10 @@
 
 `metrics.csv` is tidy (UTF-8, header `case,region,metric,value`, decimal point, every float written so that it reads
 back to the same bits); an empty value is undefined, never a made-up number. `summary.json` beside it holds
-`{region: {metric: {mean, std, median, n, n_undefined}}}`. Beside the regions it may hold one more key, `scored`, which
-readers of the regions skip: it is "validation" where a split has no test cases, so that those by which the weights were
-chosen are scored instead, and scores are too good.
+`{region: {metric: {mean, std, median, n, n_undefined}}}`; where the same predictions were scored before post-processing
+too, each metric has these five of those scores under `before_postprocessing`. Beside the regions it may hold one more
+key, `scored`, which readers of the regions skip: it is "validation" where a split has no test cases, so that those by
+which the weights were chosen are scored instead, and scores are too good.
 """
 
 import json
@@ -61,22 +62,31 @@ def summarize(frame: pd.DataFrame) -> Summary:
     return summary
 
 
-def write_metrics(frame: pd.DataFrame, folder: Path, *, scored: Literal["test", "validation"] = "test") -> None:
+def write_metrics(
+    frame: pd.DataFrame,
+    folder: Path,
+    *,
+    scored: Literal["test", "validation"] = "test",
+    before: pd.DataFrame | None = None,
+) -> None:
     """Writes `metrics.csv` and `summary.json` into a folder; each appears whole or not at all.
 
     Args:
         frame: tidy table with `case,region,metric,value`; finite values, or NaN for undefined.
         folder: created if missing.
         scored: the part of a split that the cases are; `summary.json` says so where it is not the test.
+        before: the same table of the same predictions before post-processing; `summary.json` then shows both.
 
     Raises:
-        ValueError: if a value is infinite: neither JSON nor a mean can hold it, so a metric must leave it undefined.
+        ValueError: if a value is infinite: neither JSON nor a mean can hold it, so a metric must leave it undefined; or
+            if `before` does not score what `frame` scores.
     """
-    if np.isinf(frame["value"]).any():
+    if any(np.isinf(table["value"]).any() for table in (frame, before) if table is not None):
         raise ValueError("a value is infinite; an undefined metric must be NaN")
+    regions = summarize(frame) if before is None else _beside_before(frame, before)
     table = frame.to_csv(columns=list(COLUMNS), index=False, lineterminator="\n")
     write_text(folder / "metrics.csv", table)
-    summary = summarize(frame) if scored == "test" else {"scored": scored, **summarize(frame)}
+    summary = regions if scored == "test" else {"scored": scored, **regions}
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
 
 
@@ -110,6 +120,21 @@ def read_metrics(path: Path) -> pd.DataFrame:
             f"The table {file} cannot be read: {error}; its columns must be {','.join(COLUMNS)}, with one row per "
             "score of a case, and a value that is a finite number, or empty where undefined."
         ) from error
+
+
+def _beside_before(frame: pd.DataFrame, before: pd.DataFrame) -> dict[str, dict[str, dict[str, object]]]:
+    """Summary of `frame`, each metric with that of `before` under `before_postprocessing`."""
+    scored, scored_before = (sorted(map(tuple, table[list(COLUMNS[:3])].to_numpy())) for table in (frame, before))
+    if scored != scored_before:
+        raise ValueError("the scores before post-processing are not of the same cases, regions and metrics")
+    earlier = summarize(before)
+    return {
+        region: {
+            metric: {**figures, "before_postprocessing": earlier[region][metric]}
+            for metric, figures in by_metric.items()
+        }
+        for region, by_metric in summarize(frame).items()
+    }
 
 
 def _value(text: str) -> float:

@@ -14,9 +14,11 @@ from kidney_lab.reporting.differences import (
 )
 from kidney_lab.reporting.human import NAME, HumanAgreement
 from kidney_lab.reporting.other_scores import other_scores_section
+from kidney_lab.reporting.published import published_sections
 from kidney_lab.reporting.runs import Run, read_run, read_runs
 from kidney_lab.reporting.scores import ScoreRow, regions_of, score_rows
 from kidney_lab.reporting.sections import TableSection
+from kidney_lab.reporting.stages import stages_section
 from kidney_lab.reporting.strata_tables import StratumScores, strata_section, stratum_scores
 
 
@@ -30,12 +32,14 @@ class Choices:
         metrics: by which runs are compared: "official", "all", or names out of `metrics.csv`.
         human: folder that `task=agreement` wrote, or None.
         by: column of `strata.csv` that sorts the cases of the tables by kind of case.
+        experiments: folder of the papers' tables, which stand beside the runs of their rows; None: no such tables.
     """
 
     baseline: str | None = None
     metrics: str | Sequence[str] = "official"
     human: Path | None = None
     by: str = "size"
+    experiments: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,8 @@ class Contents:
         notes: sentences under the table of scores.
         differences: to a baseline; None where there are no two runs with scores.
         strata: scores of the tumor by kind of case.
-        sections: tables after that of the scores.
+        published: tables of papers beside the runs of their rows.
+        sections: all tables after that of the scores.
     """
 
     runs: list[Run]
@@ -58,6 +63,7 @@ class Contents:
     notes: list[str]
     differences: Differences | None
     strata: list[StratumScores]
+    published: list[TableSection]
     sections: list[TableSection]
 
     @property
@@ -92,7 +98,10 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
         tables[NAME] = human.of_regions(regions)
     found = differences(runs, metrics=choose_compared(choices.metrics, runs), baseline=base)
     strata, strata_notes = stratum_scores(runs, choices.by)
+    published = [] if choices.experiments is None else published_sections(runs, choices.experiments)
     sections = [
+        *published,
+        stages_section(runs),
         differences_section(found, runs) if found is not None else None,
         other_scores_section(tables, color),
         strata_section(strata, runs, by=choices.by, notes=strata_notes) if strata or strata_notes else None,
@@ -104,6 +113,7 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
         notes=[human.words(runs)] if human is not None and regions else [],
         differences=found,
         strata=strata,
+        published=published,
         sections=[section for section in sections if section is not None],
     )
 

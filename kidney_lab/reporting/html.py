@@ -20,6 +20,7 @@ from kidney_lab.reporting.overview import COST_HEADER, badges, command, cost_row
 from kidney_lab.reporting.panels import choose_panels
 from kidney_lab.reporting.plots import score_plot
 from kidney_lab.reporting.provenance import comparison_warnings, scored_part
+from kidney_lab.reporting.published import published_markdown
 from kidney_lab.reporting.results import results_json
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import ScoreRow
@@ -41,6 +42,7 @@ class Report:
         scores: Markdown, a row per region and run.
         cases: Markdown, a row per case.
         results: JSON, for `experiments/<paper>/results.json`.
+        published: Markdown, papers' tables beside the runs; None where no run is of a table.
         runs: folders that are reported on.
         skipped: one sentence for each path that is not.
     """
@@ -49,16 +51,17 @@ class Report:
     scores: Path
     cases: Path
     results: Path
+    published: Path | None
     runs: tuple[Path, ...]
     skipped: tuple[str, ...]
 
 
 def write_report(runs: Sequence[Path], output: Path, choices: Choices | None = None) -> Report:
-    """Writes `report.html`, `scores.md`, `cases.md` and `results.json` directly into a folder.
+    """Writes `report.html`, `scores.md`, `cases.md`, `results.json`, and `published.md` if a run is of a paper's table.
 
     Args:
         runs: run folders, and folders that `task=evaluate` wrote; other paths are skipped, and the report says so.
-        output: created if missing.
+        output: the files are written directly into it; created if missing.
         choices: what the runs are compared with, and by what; None: the defaults.
 
     Returns:
@@ -75,6 +78,7 @@ def write_report(runs: Sequence[Path], output: Path, choices: Choices | None = N
         scores=output / "scores.md",
         cases=output / "cases.md",
         results=output / "results.json",
+        published=output / "published.md" if contents.published else None,
         runs=tuple(run.path for run in contents.runs),
         skipped=tuple(contents.skipped),
     )
@@ -83,6 +87,10 @@ def write_report(runs: Sequence[Path], output: Path, choices: Choices | None = N
     write_text(report.scores, scores_markdown(contents.rows, contents.runs, notes=notes, sections=sections))
     write_text(report.cases, cases_markdown(contents.runs))
     write_text(report.results, results_json(contents))
+    if report.published is not None:
+        write_text(report.published, published_markdown(contents.published))
+    else:
+        (output / "published.md").unlink(missing_ok=True)  # of other runs, which an earlier report was on
     return report
 
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +65,8 @@ class Run:
         epochs: `stage,epoch,step` and a column per logged metric, empty before the first epoch.
         strata: what kind of case each case is, see `kidney_lab.metrics.strata`; None where no `strata.csv` says it.
         scored_by: how the scores were made.
+        earlier: scores of the same cases on the way to `metrics`, in order: of every stage before the last, and of the
+            last before post-processing, where that changed a label map.
     """
 
     path: Path
@@ -75,6 +77,7 @@ class Run:
     epochs: pd.DataFrame
     strata: pd.DataFrame | None
     scored_by: ScoredBy
+    earlier: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def scores_only(self) -> bool:
@@ -131,6 +134,7 @@ def read_run(path: Path) -> Run:
             epochs=pd.read_csv(epochs, dtype={"stage": str}) if epochs.is_file() else pd.DataFrame(),
             strata=_strata(path),
             scored_by=_scored_by(path, otherwise=TRAINED),
+            earlier=_earlier(path, list(record.get("stages") or {})),
         )
     except (ValueError, AttributeError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path} cannot be read as a run folder: {error}.") from error
@@ -188,6 +192,13 @@ def _strata(path: Path) -> pd.DataFrame | None:
 def _scored_by(path: Path, *, otherwise: ScoredBy) -> ScoredBy:
     file = path / "evaluation.json"
     return ScoredBy.read(file) if file.is_file() else otherwise
+
+
+def _earlier(path: Path, stages: Sequence[str]) -> dict[str, pd.DataFrame]:
+    folders = {name: path / "stages" / name for name in stages}
+    if stages:
+        folders[f"{stages[-1]}, unprocessed"] = path / "unprocessed"
+    return {name: read_metrics(folder) for name, folder in folders.items() if (folder / "metrics.csv").is_file()}
 
 
 def _no_metrics() -> pd.DataFrame:

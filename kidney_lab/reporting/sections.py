@@ -26,6 +26,7 @@ class TableSection:
         rows: with or without the name of the run in front, see `by_run`.
         notes: sentences on what is not in the table.
         by_run: whether the first column names the run.
+        n_text: columns of words at the start, beside that of the run.
     """
 
     id: str
@@ -35,6 +36,7 @@ class TableSection:
     rows: Sequence[TableRow]
     notes: Sequence[str] = ()
     by_run: bool = True
+    n_text: int = 1
 
 
 def section_markdown(section: TableSection) -> list[str]:
@@ -45,7 +47,7 @@ def section_markdown(section: TableSection) -> list[str]:
     if section.rows:
         front = ["Run"] if section.by_run else []
         rows = [[*([row.run] if section.by_run else []), *row.cells] for row in section.rows]
-        lines += [*markdown_table([*front, *section.header], rows, n_text=len(front) + 1), ""]
+        lines += [*markdown_table([*front, *section.header], rows, n_text=len(front) + section.n_text), ""]
     return lines
 
 

@@ -22,8 +22,8 @@ def predict(config: DictConfig) -> None:
     problems, costs = [], []
     for image, output in track(work, "Scans", disable=len(work) == 1):
         try:
-            labels, cost = meter.segment(read_volume(image))
-            write_volume(output, labels)
+            segmentation, cost = meter.segment(read_volume(image))
+            write_volume(output, segmentation.labels)
             costs.append(cost)
         except InputError as error:
             problems.append(str(error) if str(image) in str(error) else f"{image}: {error}")

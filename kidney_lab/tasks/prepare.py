@@ -11,6 +11,7 @@ from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.shards import take_shard
 from kidney_lab.data.store import Store
 from kidney_lab.files import make_folder, write_text
+from kidney_lab.methods.pipeline import enabled_stages
 from kidney_lab.tasks.screen import log_to_screen
 from kidney_lab.tasks.values import check_numbers, check_switches
 
@@ -23,7 +24,7 @@ def prepare(config: DictConfig) -> None:
     cases = take_shard(sorted(dataset.split.cases), config.shard)
     with log_to_screen():
         prepare_dataset(dataset, config, cases)
-        for name, stage_config in config.model.stages.items():
+        for name, stage_config in enabled_stages(config.model.stages).items():
             recipe = instantiate(stage_config.grid, _convert_="all")
             store = dataset.prepare(
                 recipe,

@@ -22,8 +22,9 @@ from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
 from kidney_lab.wording import counted
 
-PUBLISHED = Path("transfer_ensemble", "table1_clinical.json")
-"""Paper 003's description of its patients, in the folder of experiments."""
+EXPERIMENTS = config_folder().parent / "experiments"
+PUBLISHED = EXPERIMENTS / "transfer_ensemble" / "table1_clinical.json"
+"""Paper 003's description of its patients."""
 
 
 def report(config: DictConfig) -> None:
@@ -52,6 +53,7 @@ def choices_of(config: DictConfig) -> Choices:
         metrics=[str(name) for name in config.metrics] if OmegaConf.is_list(config.metrics) else str(config.metrics),
         human=None if config.human is None else Path(str(config.human)),
         by=str(config.by),
+        experiments=EXPERIMENTS,
     )
 
 
@@ -72,7 +74,7 @@ def report_clinical(config: DictConfig) -> None:
     volumes = tumor_volumes([case for case in cases if case.id in table.index], workers=config.prepare.workers)
     if not volumes.empty:
         table = table.join(volumes)
-    published = PublishedTable.read(config_folder().parent / "experiments" / PUBLISHED)
+    published = PublishedTable.read(PUBLISHED)
     is_named = not OmegaConf.is_missing(config, "output")
     output = Path(config.output if is_named else f"runs/clinical-{dataset.name}")
     written = write_clinical_report(table, published=published, name=dataset.name, source=file, output=output)

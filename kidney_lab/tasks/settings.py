@@ -9,8 +9,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from kidney_lab.errors import InputError
-from kidney_lab.inference.postprocessing import choose_rule
+from kidney_lab.inference.postprocessing import PostProcessing
 from kidney_lab.memory import cores
+from kidney_lab.methods.pipeline import check_order, enabled_stages
 from kidney_lab.tasks.stage_check import check_stage
 from kidney_lab.tasks.values import check_numbers, check_switches, is_whole
 
@@ -27,9 +28,11 @@ def check_settings(config: DictConfig) -> None:
     check_numbers(config)
     check_switches(config)
     check_trainer(config)
-    choose_rule(config.postprocessing.keep)
-    for name, stage_config in config.model.stages.items():
-        check_stage(str(name), instantiate(stage_config, _convert_="all"))
+    PostProcessing(**config.postprocessing)
+    stages = {name: instantiate(stage, _convert_="all") for name, stage in enabled_stages(config.model.stages).items()}
+    check_order(stages)
+    for name, stage in stages.items():
+        check_stage(name, stage)
 
 
 def check_trainer(config: DictConfig) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kidney_lab.data.views import RoiView, View
 from kidney_lab.errors import InputError
@@ -24,7 +25,8 @@ def check_stage(name: str, stage: Stage) -> None:
     try:
         made = stage.module.configure_optimizers()
         made["optimizer"].step()  # without gradients, which moves nothing; a scheduler may not come before it
-        made["lr_scheduler"]["scheduler"].step()  # some settings are first used here
+        scheduler = made["lr_scheduler"]["scheduler"]  # some settings are first used when it steps
+        scheduler.step(*([0.0] if isinstance(scheduler, ReduceLROnPlateau) else []))
     except (TypeError, ValueError) as error:
         raise InputError(
             f"The optimizer or scheduler of the stage {name} cannot be made ({error}): check optimizer.*, "
@@ -35,11 +37,11 @@ def check_stage(name: str, stage: Stage) -> None:
     if isinstance(window, Sequence) and len(window) == stage.view.spatial_dims:
         shapes["windows of model.roi_size"] = window
     for what, shape in shapes.items():
-        problem = forward_problem(stage.module.network, [1, stage.view.channels, *shape])
+        problem = forward_problem(stage.module.network, [1, stage.channels, *shape])
         if problem is not None:
             raise InputError(
                 f"The network of the stage {name} cannot take {what}, {list(shape)} voxels in "
-                f"{stage.view.channels} channels ({problem}): choose sizes that its strides divide, by model.roi_size= "
+                f"{stage.channels} channels ({problem}): choose sizes that its strides divide, by model.roi_size= "
                 "and view.*, and as many channels as it takes."
             )
 

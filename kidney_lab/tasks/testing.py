@@ -1,8 +1,10 @@
 """The test phase of a training: segment the cases that are scored once, at the end, and score them officially."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.progress import track
 from torch import distributed
 
@@ -24,7 +26,8 @@ from kidney_lab.reporting.figures import save_case_panel
 def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
     """Writes `predictions/<case>.nii.gz` on every image's own grid, a picture and what it took; ranks share the cases.
 
-    Cases that are there already, from before an interruption, are kept.
+    Beside it what led there: `stages/<name>/predictions/` of the stages before the last, and `unprocessed/`, where
+    post-processing changed something. Cases that are there already, from before an interruption, are kept.
 
     Args:
         run: the run folder.
@@ -39,17 +42,21 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
         for name in track(missing[rank::world_size], f"Segmenting {dataset.split.scored} cases", disable=rank > 0):
             case = dataset.cases[name]
             image = read_source_image(case)
-            prediction, cost = meter.segment(image)
+            segmentation, cost = meter.segment(image)
             ipl = reorient(image)
             save_case_panel(
                 run / "figures" / f"{name}.png",
                 image=ipl.array,
                 reference=case.read_label().array,
-                prediction=reorient(prediction).array,
+                prediction=reorient(segmentation.labels).array,
                 spacing_mm=ipl.grid.spacing,
             )
             keep_cost(run, name, cost)
-            write_volume(prediction_file(run, name), prediction)  # last: a case that has it is not segmented again
+            for stage, labels in segmentation.earlier.items():
+                write_volume(prediction_file(run / "stages" / stage, name), labels())
+            if not np.array_equal(segmentation.unprocessed.array, segmentation.labels.array):
+                write_volume(unprocessed_file(run, name), segmentation.unprocessed)
+            write_volume(prediction_file(run, name), segmentation.labels)  # last: then it is not segmented again
     if parallel:
         distributed.barrier()
 
@@ -65,14 +72,35 @@ def read_source_image(case: Case) -> Volume:
 def write_scores(run: Path, dataset: Dataset, workers: int | None) -> None:
     """Writes `metrics.csv`, `summary.json` and `strata.csv` of the test cases, or of validation cases without any.
 
-    The strata are what the references alone say of their cases.
+    The strata are what the references alone say of their cases. `summary.json` has the scores before post-processing
+    beside those after it; `unprocessed/` has them for every case, where post-processing changed one. The stages before
+    the last have such files of their own in `stages/<name>/`.
     """
-    references = {name: dataset.cases[name].label for name in dataset.split.scored_cases}
-    files = [ScoredFiles(name, prediction_file(run, name), path) for name, path in references.items() if path]
+    references = {name: path for name in dataset.split.scored_cases if (path := dataset.cases[name].label)}
+    files = [ScoredFiles(name, prediction_file(run, name), path) for name, path in references.items()]
     results = score_files(files, Scoring(regions=tuple(dataset.regions)), strata=True, workers=workers)
     write_strata(strata_frame({case: result.strata or {} for case, result in results.items()}), run)
-    scores = metrics_frame({case: result.scores for case, result in results.items()})
-    write_metrics(scores, run, scored=dataset.split.scored)
+    scores = {case: result.scores for case, result in results.items()}
+    changed = {name: file for name in references if (file := unprocessed_file(run, name)).is_file()}
+    before = scores | _scores(changed, references, dataset, workers)
+    scored = dataset.split.scored
+    write_metrics(metrics_frame(scores), run, scored=scored, before=metrics_frame(before))
+    if changed:
+        write_metrics(metrics_frame(before), run / "unprocessed", scored=scored)
+    for folder in sorted(path.parent for path in run.glob("stages/*/predictions")):
+        labels = {name: prediction_file(folder, name) for name in references}
+        write_metrics(metrics_frame(_scores(labels, references, dataset, workers)), folder, scored=scored)
+
+
+def _scores(
+    predictions: Mapping[str, Path], references: Mapping[str, Path], dataset: Dataset, workers: int | None
+) -> dict[str, Mapping[tuple[str, str], float]]:
+    """Official scores of further label maps of the same cases."""
+    if not predictions:
+        return {}
+    files = [ScoredFiles(name, path, references[name]) for name, path in predictions.items()]
+    results = score_files(files, Scoring(regions=tuple(dataset.regions)), strata=False, workers=workers)
+    return {case: result.scores for case, result in results.items()}
 
 
 def write_costs(run: Path, dataset: Dataset) -> dict[str, Any] | None:
@@ -85,5 +113,10 @@ def write_costs(run: Path, dataset: Dataset) -> dict[str, Any] | None:
 
 
 def prediction_file(run: Path, case: str) -> Path:
-    """Where the run keeps the label map of a case."""
+    """Where a run, or a stage's folder in it, keeps the label map of a case."""
     return run / "predictions" / f"{case}.nii.gz"
+
+
+def unprocessed_file(run: Path, case: str) -> Path:
+    """Where the run keeps the label map of a case before post-processing, if that changed it."""
+    return run / "unprocessed" / f"{case}.nii.gz"

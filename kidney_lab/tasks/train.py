@@ -3,9 +3,7 @@
 import json
 import logging
 from dataclasses import asdict
-from pathlib import Path
 
-import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -14,15 +12,17 @@ from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
 from kidney_lab.inference.load import choose_device
 from kidney_lab.inference.precision import choose_precision
-from kidney_lab.methods.fit import fit_stage
 from kidney_lab.metrics.table import read_metrics
+from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
 from kidney_lab.reporting.provenance import excluded_words, split_words
 from kidney_lab.reporting.tables import print_scores
 from kidney_lab.tasks.describe import describe_data, describe_device, device_of
 from kidney_lab.tasks.prepare import prepare_dataset
+from kidney_lab.tasks.report import EXPERIMENTS
 from kidney_lab.tasks.run_folder import RunFolder, is_first_process
 from kidney_lab.tasks.settings import check_settings
+from kidney_lab.tasks.stages import StageTraining
 from kidney_lab.tasks.testing import segment_scored_cases, write_costs, write_scores
 
 log = logging.getLogger(__name__)
@@ -40,22 +40,13 @@ def train(config: DictConfig) -> None:
     with run.recording(config):
         run.update(device=describe_device(device), precision=precision, data=describe_data(dataset))
         announce(run, dataset)
-        for name, stage_config in config.model.stages.items():
-            if name in run.record["stages"]:
-                continue  # finished before the run was interrupted
-            pl.seed_everything(config.seed, workers=True, verbose=False)  # whatever stages came before
-            recipe = instantiate(stage_config.grid, _convert_="all")
-            store = dataset.prepare(recipe, Path(config.prepare.root), config.prepare.workers)
-            run.record["stages"][name] = fit_stage(
-                str(name), config=config, dataset=dataset, store=store, folder=run.path, precision=precision
-            )
-            run.update()
+        StageTraining(run, config, dataset, device=device, precision=precision).train()
         segment_scored_cases(run.path, dataset, device.type)
         if is_first_process():
             run.update(cost_per_case=write_costs(run.path, dataset))
             write_scores(run.path, dataset, config.prepare.workers)
     if is_first_process():
-        report = write_report([run.path], run.path / "report")
+        report = write_report([run.path], run.path / "report", Choices(experiments=EXPERIMENTS))
         title = f"{dataset.name} ({dataset.split.scored}), {words_on_cases(run)}"
         print_scores(read_metrics(run.path / "metrics.csv"), title=title)
         print(f"report  {report.html}\nrun     {run.path}")

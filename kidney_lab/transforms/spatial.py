@@ -58,7 +58,7 @@ class RandSpatiald(RandomizableTransform, MapTransform):
     as plain tensors: MONAI's affine is not tracked.
 
     Args:
-        keys: of the tensors to change, all on one grid.
+        keys: of the tensors to change, all on one grid; `prior` is the label map that an earlier stage predicted.
         mode: of every key: `bilinear` for images; for labels `linear` (each class linearly, then the largest) or
             `nearest`.
         spatial_size: of the result, cut from the centre; None: the shape of the input. An input smaller than what is
@@ -83,8 +83,8 @@ class RandSpatiald(RandomizableTransform, MapTransform):
 
     def __init__(
         self,
-        keys: str | Sequence[str] = ("image", "label"),
-        mode: Mode | Sequence[Mode] = ("bilinear", "linear"),
+        keys: str | Sequence[str] = ("image", "label", "prior"),
+        mode: Mode | Sequence[Mode] = ("bilinear", "linear", "linear"),
         *,
         spatial_size: Sequence[int] | None = None,
         rotate_prob: float = 0.0,
@@ -98,7 +98,7 @@ class RandSpatiald(RandomizableTransform, MapTransform):
         flip_prob: float = 0.0,
         flip_axes: Sequence[int] | None = None,
         rotate90_prob: float = 0.0,
-        allow_missing_keys: bool = False,
+        allow_missing_keys: bool = True,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob=1.0)

@@ -1,6 +1,9 @@
-import pytest
+from itertools import pairwise
 
-from kidney_lab.composition.resolvers import equal, out_channels
+import pytest
+from omegaconf import OmegaConf
+
+from kidney_lab.composition.resolvers import choose, equal, halving, out_channels, prior_channels, register_resolvers
 from kidney_lab.errors import InputError
 
 
@@ -20,3 +23,59 @@ def test_another_output_names_the_choices():
 def test_equality_of_values():
     assert equal("a", "a")
     assert not equal("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("cascade", "prior", "channels"),
+    [
+        (True, "predicted", 4),
+        (True, "out_of_fold", 4),
+        (True, "reference", 4),
+        (True, "none", 1),
+        (False, "predicted", 1),
+    ],
+)
+def test_an_earlier_stage_s_labels_are_a_channel_each_beside_the_image(cascade, prior, channels):
+    assert prior_channels(cascade, prior, ["kidney", "tumor", "cyst"]) == channels
+
+
+def test_a_switch_chooses_between_values_and_between_nodes():
+    register_resolvers()
+    config = OmegaConf.create(
+        {"on": True, "a": {"x": 1}, "b": None, "node": "${if:${on},${a},${b}}", "other": "${if:false,${a},null}"}
+    )
+
+    assert choose(True, 1, 2) == 1
+    assert choose(False, 1, 2) == 2
+    assert OmegaConf.to_container(config, resolve=True)["node"] == {"x": 1}
+    assert config.other is None
+
+
+@pytest.mark.parametrize("value", ["abc", 1, None])
+def test_what_is_no_switch_is_refused(value):
+    with pytest.raises(InputError, match=r"is no switch: give true or false"):
+        choose(value, 1, 2)
+
+
+def test_halving_weights_of_five_levels():
+    assert halving(5) == [16 / 31, 8 / 31, 4 / 31, 2 / 31, 1 / 31]
+
+
+@pytest.mark.parametrize("levels", [1, 2, 6])
+def test_halving_weights_halve_and_sum_to_one(levels):
+    weights = halving(levels)
+
+    assert sum(weights) == pytest.approx(1.0)
+    assert all(finer == pytest.approx(2 * coarser) for finer, coarser in pairwise(weights))
+
+
+def test_halving_is_a_list_in_a_config():
+    register_resolvers()
+    config = OmegaConf.create({"channels": [4, 8, 8], "weights": "${halving:2}"})
+
+    assert OmegaConf.to_container(config, resolve=True)["weights"] == [2 / 3, 1 / 3]
+
+
+def test_no_level_to_weight_is_refused():
+    with pytest.raises(InputError, match=r"\$\{halving:0\} asks for 0 weights: deep supervision has at least 1 level"):
+        halving(0)

@@ -73,10 +73,10 @@ def test_a_whole_volume_is_one_window_of_its_own_size():
 
 def test_the_label_map_is_the_method_s_own_and_nothing_stays_behind():
     trained, scan = method(), volume((9, 20, 20))
-    labels, cost = CostMeter(trained).segment(scan)
+    segmentation, cost = CostMeter(trained).segment(scan)
 
-    np.testing.assert_array_equal(labels.array, trained.segment_volume(scan).array)
-    assert labels.grid is scan.grid
+    np.testing.assert_array_equal(segmentation.labels.array, trained.segment_volume(scan).array)
+    assert segmentation.labels.grid is scan.grid
     assert not trained.stages["only"].module.network._forward_pre_hooks
     assert cost.seconds > 0
     assert cost.device_mib is None

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,9 +14,12 @@ from torch.optim.lr_scheduler import ConstantLR
 
 from kidney_lab.data.nifti import read_grid, write_volume
 from kidney_lab.data.prepare import GridRecipe
-from kidney_lab.data.views import PatchView
+from kidney_lab.data.views import PatchView, RoiView
 from kidney_lab.geometry import Grid, Volume, grid_from_spacing, reorient
+from kidney_lab.inference import method as inference
 from kidney_lab.inference.method import TrainedMethod
+from kidney_lab.inference.postprocessing import PostProcessing
+from kidney_lab.methods.earlier import Earlier
 from kidney_lab.methods.output import build_output
 from kidney_lab.methods.stage import Stage
 from kidney_lab.methods.supervised import SupervisedSegmentation
@@ -164,3 +168,97 @@ def test_networks_predict_in_evaluation_mode_and_in_the_precision_of_the_trainin
     TrainedMethod({"only": spied}, device=CPU, precision="bf16-mixed").segment(scan(), SPACING)
 
     assert seen == {"training": False, "product": torch.bfloat16}
+
+
+class Agreement(Threshold):
+    """Calls only that what the earlier stage has called so as well."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        kidney = image[:, 1:].sum(dim=1, keepdim=True)
+        return super().forward(image[:, :1]) - 1e6 * (1 - torch.cat([kidney, image[:, 2:]], dim=1))
+
+
+def cascade(spacing=None, *, size=(14, 30, 26), network=None, **settings) -> dict[str, Stage]:
+    """A stage on a grid of its own, and one in boxes about what it finds, which must agree with it."""
+    view = RoiView(size=size, samples_per_epoch=2, val_samples=2)
+    fine = replace(stage(network=network or Agreement()), view=view, earlier=Earlier("coarse", ["kidney", "tumor"]))
+    return {"coarse": stage(spacing, **settings), "fine": fine}
+
+
+def trained(stages, **settings) -> TrainedMethod:
+    return TrainedMethod(stages, device=CPU, precision="32-true", **settings)
+
+
+class TestCascade:
+    def test_a_later_stage_sees_what_the_earlier_one_says(self):
+        np.testing.assert_array_equal(trained(cascade()).segment(scan(), SPACING), wanted())
+
+        class NoTumor(Threshold):
+            def forward(self, image: torch.Tensor) -> torch.Tensor:
+                return super().forward(image) * torch.tensor([1.0, 0.0]).view(1, 2, 1, 1, 1)
+
+        without = trained(cascade(network=None) | {"coarse": stage(network=NoTumor())}).segment(scan(), SPACING)
+        np.testing.assert_array_equal(without, (wanted() > 0) * np.uint8(1))
+
+    @pytest.mark.parametrize("orientation", ORIENTATIONS[:6])
+    def test_grids_of_their_own_fit_together_however_the_scan_is_stored(self, orientation):
+        method = trained(cascade((3.0, 1.9, 1.7)))
+
+        segmented = method.segment_volume(reorient(tilted((4, 7, -11)), tuple(orientation)))
+
+        straight = method.segment_volume(tilted((4, 7, -11)))
+        np.testing.assert_array_equal(reorient(segmented).array, straight.array)
+        inside = straight.array > 0
+        assert 2 * (inside & (wanted() > 0)).sum() / (inside.sum() + (wanted() > 0).sum()) > 0.85
+
+    def test_outside_its_box_a_stage_says_nothing(self):
+        class Everything(Threshold):
+            def forward(self, image: torch.Tensor) -> torch.Tensor:
+                return torch.ones_like(image[:, :2]) * torch.tensor([1.0, -1.0]).view(1, 2, 1, 1, 1)
+
+        labels = trained(cascade(size=(12, 14, 14), network=Everything()), postprocessing=PostProcessing("all", False))
+
+        found = np.argwhere(labels.segment(scan(), SPACING))
+        assert (np.ptp(found, axis=0) + 1 == (12, 14, 14)).all()
+        assert (found.min(axis=0) <= np.argwhere(wanted()).min(axis=0)).all()
+        assert (found.max(axis=0) >= np.argwhere(wanted()).max(axis=0)).all()
+
+    def test_stages_on_one_grid_share_the_prepared_scan(self, monkeypatch):
+        made = []
+        prepare = inference.prepare_image
+        monkeypatch.setattr(inference, "prepare_image", lambda *given: made.append(given[1]) or prepare(*given))
+
+        trained(cascade()).segment(scan(), SPACING)
+        assert len(made) == 1
+        trained(cascade((4.0, 2.0, 2.0))).segment(scan(), SPACING)
+        assert len(made) == 3
+
+    def test_an_earlier_stage_that_finds_nothing_leaves_the_whole_scan_to_the_later_one(self, caplog):
+        class Nothing(Threshold):
+            def forward(self, image: torch.Tensor) -> torch.Tensor:
+                return torch.cat([image, image], dim=1) * 0 - 10
+
+        class Alone(Threshold):
+            def forward(self, image: torch.Tensor) -> torch.Tensor:
+                return super().forward(image[:, :1])
+
+        stages = cascade(size=(4, 4, 4), network=Alone()) | {"coarse": stage(network=Nothing())}
+
+        np.testing.assert_array_equal(trained(stages).segment(scan(), SPACING), wanted())
+        assert "found nothing in a scan" in caplog.text
+
+
+def test_what_each_stage_said_and_what_post_processing_changed_are_told():
+    image = scan()
+    image[1:3, 22:26, 18:22] = 250  # a tumor far from the kidney, which is dropped
+
+    told = trained(cascade()).segment_in_stages(Volume(image, grid_from_spacing(SHAPE, SPACING)))
+
+    assert told.unprocessed.array[1, 23, 19] == 0  # too small to be handed on as a second kidney
+    alone = method().segment_in_stages(Volume(image, grid_from_spacing(SHAPE, SPACING)))
+    assert (alone.unprocessed.array[1, 23, 19], alone.labels.array[1, 23, 19]) == (2, 0)
+    np.testing.assert_array_equal(alone.labels.array, wanted())
+    assert dict(alone.earlier) == {}
+    assert list(told.earlier) == ["coarse"]
+    np.testing.assert_array_equal(told.earlier["coarse"]().array, wanted())
+    assert told.earlier["coarse"]().grid is told.labels.grid

@@ -75,9 +75,16 @@ def fit(store, folder, *overrides: str) -> dict:
     """Trains in fresh objects, as a new process would."""
     config = recipe(*overrides)
     dataset: Dataset = instantiate(config.data, _convert_="all")
-    dataset.split = SPLIT
     torch.manual_seed(config.seed)
-    return fit_stage("segmentation", config=config, dataset=dataset, store=store, folder=folder, precision="32-true")
+    return fit_stage(
+        "segmentation",
+        config=config,
+        dataset=dataset,
+        split=SPLIT,
+        store=store,
+        checkpoints=folder / "stages" / "segmentation",
+        precision="32-true",
+    )
 
 
 def checkpoint(folder, name="last") -> dict:

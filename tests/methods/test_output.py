@@ -3,10 +3,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from monai.losses import DiceCELoss
 
 from kidney_lab.errors import InputError
 from kidney_lab.labels import LABELS, REGIONS
+from kidney_lab.losses.dice_ce import DiceCELoss
 from kidney_lab.methods.output import LabelOutput, RegionOutput, build_output, own_labels, region_mask
 
 KITS19 = {"labels": ["kidney", "tumor"], "regions": ["kidney_and_mass", "tumor"]}
@@ -56,10 +56,10 @@ class TestLabels:
 
     def test_the_loss_is_monai_s_on_the_integer_target(self):
         logits, label = random_batch(4)
-        logits_given, target = LabelOutput(**KITS23).problem(logits, label)
+        target = LabelOutput(**KITS23).target(label)
 
         for settings in ({"batch": True, "include_background": False}, {"batch": False}):
-            given = DiceCELoss(softmax=True, **settings)(logits_given, target)
+            given = DiceCELoss(softmax=True, **settings)(logits, target)
             expected = DiceCELoss(softmax=True, to_onehot_y=True, **settings)(logits, label.float())
             torch.testing.assert_close(given, expected)
 
@@ -95,29 +95,27 @@ class TestRegions:
     @pytest.mark.parametrize("dataset", [KITS19, KITS23], ids=["kits19", "kits23"])
     def test_deciding_on_the_target_gives_the_reference_back(self, dataset):
         values = [0, *(LABELS[name] for name in dataset["labels"])]
-        logits, label = random_batch(len(dataset["regions"]), values=values)
+        _, label = random_batch(len(dataset["regions"]), values=values)
         output = RegionOutput(**dataset)
 
-        _, target = output.problem(logits, label)
+        target = output.target(label)
 
-        decided = output.decide(target[:, 0])  # regions first, the samples one after the other
-        assert torch.equal(decided, label.reshape(-1, *SHAPE[1:]))
+        assert torch.equal(torch.stack([output.decide(sample) for sample in target]), label[:, 0])
 
-    def test_logits_and_target_are_laid_out_alike(self):
+    def test_the_target_has_a_channel_for_every_region(self):
         _, label = random_batch(3)
         output = RegionOutput(**KITS23)
         truth = torch.stack([region_mask(label[:, 0], name) for name in KITS23["regions"]], dim=1).float()
 
-        logits, target = output.problem(truth, label)
+        target = output.target(label)
 
-        assert torch.equal(logits, target)
-        assert logits.shape == (3, 1, 2 * SHAPE[0], *SHAPE[1:])
+        assert torch.equal(target, truth)
 
     def test_the_loss_is_the_mean_over_regions_of_the_batch_s_dice_and_binary_cross_entropy(self):
         # Every region has a Dice of its own: a tumor must not drown in the kidney's much larger sums.
         logits, label = random_batch(3)
 
-        given = DiceCELoss(sigmoid=True)(*RegionOutput(**KITS23).problem(logits, label))
+        given = DiceCELoss(sigmoid=True, batch=True)(logits, RegionOutput(**KITS23).target(label))
 
         expected = []
         for region, name in enumerate(KITS23["regions"]):
@@ -130,7 +128,7 @@ class TestRegions:
         label = torch.full((1, 1, *SHAPE), 2, dtype=torch.uint8)  # tumor: every region holds it
         sure = torch.full((1, 3, *SHAPE), 30.0)
 
-        loss = DiceCELoss(sigmoid=True)(*RegionOutput(**KITS23).problem(sure, label))
+        loss = DiceCELoss(sigmoid=True, batch=True)(sure, RegionOutput(**KITS23).target(label))
 
         assert float(loss) == pytest.approx(0.0, abs=1e-5)  # a softmax over three equal channels could not reach it
 

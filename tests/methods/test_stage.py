@@ -1,3 +1,5 @@
+import logging
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -17,6 +19,7 @@ from kidney_lab.data.store_writer import CaseRecord, create_store, write_case
 from kidney_lab.data.views import PatchView, RoiView, SliceView
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import grid_from_spacing
+from kidney_lab.methods.earlier import Earlier
 from kidney_lab.methods.output import build_output
 from kidney_lab.methods.stage import Stage, spatial_dims_of
 from kidney_lab.methods.supervised import SupervisedSegmentation
@@ -69,6 +72,18 @@ def test_a_stage_gives_its_inferer_to_its_module():
     assert stage(inferer=inferer).module.inferer is inferer
 
 
+class Echo(nn.Module):
+    """Gives the first channel back twice, and keeps every window that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.seen.append(image.clone())
+        return torch.cat([image[:, :1]] * 2, dim=1)
+
+
 class TestAir:
     @pytest.mark.parametrize(
         ("intensity", "air"),
@@ -79,28 +94,103 @@ class TestAir:
             (Compose([WINDOW, NormalizeIntensity(subtrahend=0.5, divisor=0.5)]), -3.0),
         ],
     )
-    def test_the_inferer_pads_with_what_the_network_sees_of_air(self, intensity, air):
-        assert stage(intensity=intensity).inferer.cval == pytest.approx(air)
+    def test_a_scan_thinner_than_a_window_is_padded_with_what_the_network_sees_of_air(self, intensity, air):
+        network = Echo()
 
-    def test_where_the_statistics_decide_it_is_known_once_they_are(self, store):
-        made = stage(intensity=NormalizeForeground(window=(-150, 250)))
+        predicted = stage(intensity=intensity, network=network).predict(torch.full((1, 2, 4, 4), 77.0), None)
+
+        (seen,) = network.seen
+        assert seen.shape == (1, 1, 4, 4, 4)
+        assert seen.unique().tolist() == [pytest.approx(air), 77.0]
+        assert predicted.probabilities.shape == (2, 2, 4, 4)
+
+    def test_where_the_statistics_decide_it_is_what_they_make_of_air(self, store):
+        network = Echo()
+        made = stage(intensity=NormalizeForeground(window=(-150, 250)), network=network)
 
         made.fit(store, store.cases)
+        made.predict(torch.full((1, 2, 4, 4), 77.0), None)
 
         s = made.intensity.statistics
-        assert made.inferer.cval == pytest.approx((-150 - s.mean) / s.std)
+        assert network.seen[0].min() == pytest.approx((-150 - s.mean) / s.std)
 
-    def test_a_scan_thinner_than_a_window_is_padded_with_it(self):
-        class Echo(nn.Module):
-            def forward(self, image: Tensor) -> Tensor:
-                self.seen = image
-                return torch.cat([image, image], dim=1)
 
-        network = Echo()
-        made = stage(network=network, intensity=ScaleIntensityRange(-130, 410, 0, 255, clip=True))
-        made.module.infer(torch.full((1, 1, 2, 4, 4), 77.0))
+def cascaded(*, size=(4, 4, 4), network=None, **settings) -> Stage:
+    """A stage that takes from another, whose boxes have a size."""
+    earlier = Earlier("coarse", ["kidney", "tumor"], **settings)
+    view = RoiView(size=size, **EPOCH)
+    return replace(stage(view=view, network=network or Echo()), earlier=earlier)
 
-        assert set(network.seen.unique().tolist()) == {0.0, 77.0}
+
+def prior_of(*boxes) -> Tensor:
+    prior = torch.zeros(1, 12, 16, 16, dtype=torch.uint8)
+    for value, box in boxes:
+        prior[0][box] = value
+    return prior
+
+
+class TestPriors:
+    image = torch.arange(12 * 16 * 16).reshape(1, 12, 16, 16).float()
+
+    def test_labels_of_the_earlier_stage_are_channels_beside_the_image(self):
+        made = cascaded()
+        prior = prior_of((1, np.s_[4:7, 4:7, 4:7]), (2, np.s_[5, 5, 5]))
+
+        predicted = made.predict(self.image, prior)
+
+        assert predicted.box == (slice(3, 7), slice(3, 7), slice(3, 7))
+        (seen,) = made.module.network.seen
+        box = (slice(None), *predicted.box)
+        expected = torch.cat([self.image[box], (prior[box] == 1).float(), (prior[box] == 2).float()])
+        assert torch.equal(seen[0], expected)
+        assert made.channels == 3
+
+    @pytest.mark.parametrize(
+        ("kind", "channels"), [("none", 1), ("reference", 3), ("predicted", 3), ("out_of_fold", 3)]
+    )
+    def test_without_a_prior_the_image_is_alone_and_else_its_labels_stand_beside_it(self, kind, channels):
+        made = cascaded(prior=kind)
+
+        made.predict(self.image, prior_of((1, np.s_[4:7, 4:7, 4:7])))
+
+        assert made.channels == channels
+        assert made.module.network.seen[0].shape == (1, channels, 4, 4, 4)
+
+    def test_beyond_the_volume_lie_air_and_no_label(self):
+        made = cascaded(size=(20, 4, 4))
+
+        made.predict(self.image, prior_of((1, np.s_[0:12, 4:6, 4:6])))
+
+        beyond = [window[0, :, 0, 0, 0].tolist() for window in made.module.network.seen]
+        assert [-1.0, 0.0, 0.0] in beyond
+
+    def test_a_stage_without_a_region_of_interest_sees_the_whole_volume(self):
+        made = replace(cascaded(roi="none"), view=PATCHES)
+
+        predicted = made.predict(self.image, prior_of((1, np.s_[4:7, 4:7, 4:7])))
+
+        assert predicted.probabilities.shape == (2, 12, 16, 16)
+
+    def test_where_the_earlier_stage_found_nothing_the_whole_volume_is_searched_with_a_warning(self, caplog):
+        with caplog.at_level(logging.WARNING):
+            predicted = cascaded().predict(self.image, prior_of())
+
+        assert predicted.box == (slice(0, 12), slice(0, 16), slice(0, 16))
+        assert "found nothing in a scan: the whole scan is searched instead" in caplog.text
+
+    def test_two_kidneys_that_no_box_holds_get_a_box_each(self):
+        made = cascaded()
+
+        predicted = made.predict(self.image, prior_of((1, np.s_[4:6, 4:6, 1:3]), (1, np.s_[4:6, 4:6, 13:15])))
+
+        assert len(made.module.network.seen) == 2
+        assert predicted.box == (slice(3, 7), slice(3, 7), slice(0, 16))
+        assert not predicted.probabilities[..., 4:12].any()  # nothing is predicted between them
+        assert predicted.probabilities[..., 0:4].all()
+
+    def test_a_view_without_a_box_is_refused_when_the_stage_is_composed(self):
+        with pytest.raises(InputError, match=r"PatchView has no box .*: choose view=roi, or model\.roi=none"):
+            replace(stage(), earlier=Earlier("coarse", ["kidney"]))
 
 
 class TestDimensions:
@@ -145,7 +235,6 @@ class TestFitting:
 
         assert loaded.intensity.statistics == made.intensity.statistics
         assert loaded.intensity.statistics.mean == pytest.approx(raw.mean())
-        assert loaded.inferer.cval == made.inferer.cval
         assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["intensity.json"]
 
     def test_the_size_of_the_box_travels_with_the_run(self, store, tmp_path):

@@ -5,13 +5,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from monai.inferers import SlidingWindowInferer
-from monai.losses import DiceCELoss
+from monai.losses import DeepSupervisionLoss, DiceCELoss
 from torch import nn
 from torch.optim import SGD, Adam
-from torch.optim.lr_scheduler import ConstantLR, PolynomialLR
+from torch.optim.lr_scheduler import ConstantLR, PolynomialLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from kidney_lab.methods.output import build_output
+from kidney_lab.methods.prediction import Prediction, whole
 from kidney_lab.methods.supervised import SupervisedSegmentation
 
 KITS19 = {"labels": ["kidney", "tumor"], "regions": ["kidney_and_mass", "tumor"]}
@@ -48,13 +49,15 @@ def network(channels: int) -> nn.Module:
 
 def module(kind="regions", *, optimizer=None, scheduler=None) -> SupervisedSegmentation:
     torch.manual_seed(0)
-    return SupervisedSegmentation(
+    made = SupervisedSegmentation(
         network=network(3 if kind == "labels" else 2),
         loss=DiceCELoss(**{"softmax" if kind == "labels" else "sigmoid": True}),
         optimizer=optimizer or partial(Adam, lr=0.02),
         scheduler=scheduler or partial(ConstantLR, factor=1.0),
         output=build_output(kind, **KITS19),
     )
+    made.predict_case = lambda image, prior: Prediction(made.infer(image[None])[0], whole(SHAPE), SHAPE)
+    return made
 
 
 def loaders(steps: int = 2) -> dict:
@@ -173,6 +176,87 @@ def test_the_scheduler_steps_once_an_epoch_and_its_step_is_in_that_epoch_s_check
         state = torch.load(tmp_path / f"{epoch}.ckpt", weights_only=True)
         assert state["lr_schedulers"][0]["last_epoch"] == epoch + 1
         assert state["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.4 * (1 - (epoch + 1) / 4))
+
+
+class TestPlateau:
+    """The thesis' scheduler: after more than 30 epochs without 1e-3 less of the smoothed training loss, a fifth."""
+
+    PLATEAU = partial(ReduceLROnPlateau, factor=0.2, patience=30, threshold=1e-3, threshold_mode="abs", min_lr=1e-6)
+
+    def flat(self, folder, *, epochs, lr=0.01, losses=None, checkpoint=None, resume=None):
+        """Trains with losses that are given; returns the module and the rate that every epoch is trained with."""
+        learned = module(optimizer=partial(SGD, lr=lr), scheduler=self.PLATEAU)
+        learned._loss = lambda batch: (
+            learned.network(batch["image"]).mean() * 0
+            + (1.0 if losses is None else losses[min(learned.current_epoch, len(losses) - 1)])
+        )
+        rates = Rates()
+        callbacks = [rates] if checkpoint is None else [rates, checkpoint]
+        train = {"train_dataloaders": DataLoader([ball_case(0), ball_case(1)], batch_size=2)}
+        trainer(folder, epochs=epochs, callbacks=callbacks).fit(learned, **train, ckpt_path=resume, weights_only=True)
+        return learned, [min(rates.seen[epoch]) for epoch in sorted(rates.seen)]
+
+    def test_the_rate_falls_to_a_fifth_after_the_31st_flat_epoch(self, tmp_path):
+        _, rates = self.flat(tmp_path, epochs=65)
+
+        # Epoch 0 sets the mark; epochs 1 to 31 are flat, and so are 32 to 62.
+        assert rates[:32] == [0.01] * 32
+        assert rates[32:63] == [pytest.approx(0.002)] * 31
+        assert rates[63:] == [pytest.approx(0.0004)] * 2
+
+    def test_the_rate_never_falls_below_its_floor(self, tmp_path):
+        _, rates = self.flat(tmp_path, epochs=70, lr=2e-6)
+
+        assert rates[32] == rates[69] == pytest.approx(1e-6)
+
+    def test_a_loss_that_falls_keeps_the_rate(self, tmp_path):
+        losses = [10 - 0.1 * epoch for epoch in range(40)]
+
+        assert set(self.flat(tmp_path, epochs=40, losses=losses)[1]) == {0.01}
+
+    def test_the_loss_is_smoothed_over_epochs(self, tmp_path):
+        learned, _ = self.flat(tmp_path, epochs=3, losses=[4.0, 2.0, 1.0])
+
+        assert learned.smoothed_loss == pytest.approx(0.93 * (0.93 * 4 + 0.07 * 2) + 0.07 * 1)
+
+    def test_a_resumed_training_counts_on(self, tmp_path):
+        last = pl.callbacks.ModelCheckpoint(tmp_path, filename="last", save_on_train_epoch_end=True)
+        losses = [*[4.0] * 20, 3.98]  # the smoothed loss follows within 40 epochs
+        whole, rates = self.flat(tmp_path, epochs=120, losses=losses)
+        _, first = self.flat(tmp_path, epochs=20, losses=losses, checkpoint=last)
+
+        resumed, then = self.flat(tmp_path, epochs=120, losses=losses, resume=tmp_path / "last.ckpt")
+
+        assert first + then == rates
+        assert 70 < rates.index(pytest.approx(0.002)) < 110
+        assert resumed.smoothed_loss == whole.smoothed_loss
+
+
+def test_every_level_of_deep_supervision_is_weighted(tmp_path):
+    class Levels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Conv3d(1, 2, 1)
+
+        def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+            logits = self.head(image)
+            return [logits, nn.functional.avg_pool3d(logits, 2)]
+
+    learned = module()
+    learned.network = Levels()
+    learned.loss = DeepSupervisionLoss(DiceCELoss(sigmoid=True), weights=[2 / 3, 1 / 3])
+
+    loss = float(learned._loss(batch(0, 1)))
+
+    with torch.no_grad():
+        levels, label = learned.network(batch(0, 1)["image"]), batch(0, 1)["label"]
+        fine, coarse = levels
+        half = nn.functional.interpolate(label.float(), size=coarse.shape[2:], mode="nearest-exact")
+        parts = [
+            float(DiceCELoss(sigmoid=True)(level, learned.output.target(target)))
+            for level, target in ((fine, label), (coarse, half))
+        ]
+    assert loss == pytest.approx(parts[0] * 2 / 3 + parts[1] / 3, rel=1e-5)
 
 
 def test_a_validation_step_on_a_whole_case_gives_the_label_map(tmp_path):

@@ -60,6 +60,40 @@ def test_the_summary_says_if_validation_cases_were_scored_and_nothing_else_chang
     pd.testing.assert_frame_equal(read_metrics(tmp_path / "validation"), read_metrics(tmp_path / "test"))
 
 
+def test_the_summary_shows_the_same_figures_before_postprocessing_and_nothing_else_changes(tmp_path: Path):
+    before = {
+        "case_00001": {("tumor", "dice"): 0.2, ("tumor", "surface_dice"): float("nan")},
+        "NA": {("tumor", "dice"): 0.5, ("tumor", "surface_dice"): float("nan")},
+        "Zwölf, rechts": {("tumor", "dice"): 0.2, ("tumor", "surface_dice"): 0.25},
+    }
+    write_metrics(metrics_frame(SCORES), tmp_path / "alone")
+    reordered = metrics_frame(before).iloc[::-1]
+    write_metrics(metrics_frame(SCORES), tmp_path / "both", before=reordered, scored="validation")
+
+    alone, both = (json.loads((tmp_path / part / "summary.json").read_text()) for part in ("alone", "both"))
+    assert both.pop("scored") == "validation"
+    dice, surface_dice = (both["tumor"][name].pop("before_postprocessing") for name in ("dice", "surface_dice"))
+    assert dice == {
+        "mean": pytest.approx(0.3),
+        "std": pytest.approx(0.03**0.5),
+        "median": 0.2,
+        "n": 3,
+        "n_undefined": 0,
+    }
+    assert surface_dice == {"mean": 0.25, "std": None, "median": 0.25, "n": 1, "n_undefined": 2}
+    assert both == alone
+    assert (tmp_path / "both/metrics.csv").read_bytes() == (tmp_path / "alone/metrics.csv").read_bytes()
+
+
+def test_scores_before_postprocessing_of_other_cases_are_refused_before_anything_is_written(tmp_path: Path):
+    frame = metrics_frame(SCORES)
+    with pytest.raises(ValueError, match="not of the same cases, regions and metrics"):
+        write_metrics(frame, tmp_path, before=frame[frame["case"] != "NA"])
+    with pytest.raises(ValueError, match="must be NaN"):
+        write_metrics(frame, tmp_path, before=frame.assign(value=float("inf")))
+    assert not list(tmp_path.iterdir())
+
+
 def test_infinite_value_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="must be NaN"):
         write_metrics(metrics_frame({"a": {("tumor", "hd95"): float("inf")}}), tmp_path)

@@ -36,7 +36,7 @@ def sample(shape, seed=0):
 
 def applied(data, shape, *, matrix=None, quarter_turns=0, flips=(), mode=("bilinear", "nearest")):
     """The sample changed by a draw that is given, not random."""
-    transform = RandSpatiald(mode=mode)
+    transform = RandSpatiald(keys=["image", "label"], mode=mode)
     deformation = None if matrix is None else Deformation(matrix)
     transform.drawn = SpatialDraw(tuple(shape), deformation, quarter_turns, flips)
     return transform(data, randomize=False)
@@ -126,7 +126,7 @@ def test_a_factor_of_2_takes_every_second_voxel():
 def test_a_chain_of_monai_s_affine_and_flips_gives_the_same(angles, factors, shape, flips):
     n = len(shape)
     matrix = create_rotate(n, angles)[:n, :n] @ np.diag(factors)
-    transform = RandSpatiald(mode=("bilinear", "nearest"))
+    transform = RandSpatiald(["image", "label"], ("bilinear", "nearest"))
     transform.drawn = SpatialDraw(shape, Deformation(matrix), 0, flips)
     data = sample(transform.source_shape())
 
@@ -152,7 +152,9 @@ def test_a_chain_of_monai_s_affine_and_flips_gives_the_same(angles, factors, sha
 @pytest.mark.parametrize("shape", [(20, 24, 22), (40, 36)])
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 def test_image_and_label_move_together(shape, mode):
-    transform = RandSpatiald(mode=("bilinear", mode), **EVERYTHING | {"rotate90_prob": 0.5, "elastic_spacing": 12})
+    transform = RandSpatiald(
+        ["image", "label"], ("bilinear", mode), **EVERYTHING | {"rotate90_prob": 0.5, "elastic_spacing": 12}
+    )
     for seed in range(8):
         transform.set_random_state(seed)
         transform.randomize(shape)

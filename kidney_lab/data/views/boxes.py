@@ -38,10 +38,11 @@ def read_box(array: Any, corner: Sequence[int], shape: Sequence[int], fill: int)
 
 
 def read_sample(
-    case: StoredCase, label: Sliceable, corner: Sequence[int], shape: Sequence[int]
+    case: StoredCase, labels: Sequence[Sliceable], corner: Sequence[int], shape: Sequence[int]
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """Image, HU, and label of one 3D box, both `(1, D, H, W)`; beyond the volume lie air and background."""
-    return read_box(case.image, corner, shape, AIR_HU)[None], read_box(label, corner, shape, 0)[None]
+    """Image `(1, D, H, W)`, HU, and label maps `(L, D, H, W)` of one 3D box; beyond lie air and background."""
+    read = np.stack([read_box(label, corner, shape, 0) for label in labels])
+    return read_box(case.image, corner, shape, AIR_HU)[None], read
 
 
 def random_corner(box: Box, size: Sequence[int], rng: np.random.Generator) -> Triple:

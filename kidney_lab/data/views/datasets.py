@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kidney_lab.data.kits import Annotation
+from kidney_lab.data.priors import Priors
 from kidney_lab.data.sampling import SampleKey
 from kidney_lab.data.store import Sliceable, Store, StoredCase
+from kidney_lab.data.views.prior_input import PriorInput
 from kidney_lab.data.views.view import View
 from kidney_lab.errors import InputError
 from kidney_lab.transforms.augment import Augment
@@ -39,7 +41,8 @@ class ViewDataset(Dataset[dict[str, Any]]):
     """Samples of a view by `SampleKey`: `image` float32 `(C, *roi_size)` and `label` uint8 `(1, *roi_size)`.
 
     With an augmentation that runs on the device, samples come as they are stored instead: `image` int16, HU, and
-    `label`, both of the box that the augmentation needs, and the `seed` of its draw; `finish` does what is left.
+    `label`, both of the box that the augmentation needs, and the `seed` of its draw; `finish` does what is left. What
+    an earlier stage predicted is read with them (`prior`) and ends as further channels of the image.
 
     Args:
         store: to read from.
@@ -51,6 +54,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         seed: of the training.
         annotation: whose label map is learned: the `majority`'s, the `first` annotator's, or that of one `sampled` anew
             for every case and epoch.
+        prior: what samples take from an earlier stage.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         labels: Sequence[int],
         seed: int,
         annotation: Annotation = "majority",
+        prior: PriorInput | None = None,
     ) -> None:
         self.store = store
         self.cases = list(cases)
@@ -73,6 +78,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         self.labels = list(labels)
         self.seed = seed
         self.annotation = annotation
+        self.prior = prior
 
     @property
     def on_device(self) -> bool:
@@ -84,29 +90,34 @@ class ViewDataset(Dataset[dict[str, Any]]):
         return sample if self.on_device else self.finish(sample)
 
     def read(self, key: SampleKey) -> dict[str, Any]:
-        """Draws a sample and reads it: `image` int16, HU, `label`, and the `seed` that its augmentation has now."""
+        """Draws a sample and reads it: `image` int16, HU, label maps, and the `seed` that its augmentation has now."""
         rng = key.rng(self.seed)
         rounds, place = divmod(key.index, len(self.cases))
         order = np.random.default_rng([self.seed, key.epoch, rounds, _ORDER]).permutation(len(self.cases))
         number = int(order[place])
         case = self.store[self.cases[number]]
         label = self._label(case, key.epoch, number)
-        corner, shape = self.view.draw(case, rng, self.labels), tuple(self.view.roi_size)
+        roi = self.prior.roi(self.cases[number]) if self.prior is not None else None
+        corner, shape = self.view.draw(case, rng, self.labels, roi), tuple(self.view.roi_size)
         seed = int(rng.integers(2**31))
         if self.augment is not None:
             needed = self.augment.draw(shape, seed)
             corner, shape = _around(corner, shape, needed), needed
-        image, target = self.view.read(case, label, corner, shape)
-        return {
-            "image": torch.from_numpy(np.ascontiguousarray(image)),
-            "label": torch.from_numpy(np.ascontiguousarray(target)),
-            "seed": seed,
-        }
+        prior = self.prior.label_map(self.cases[number], case) if self.prior is not None else None
+        image, maps = self.view.read(case, [label] if prior is None else [label, prior], corner, shape)
+        arrays = {"image": image, "label": maps[:1], **({} if prior is None else {"prior": maps[1:]})}
+        tensors = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in arrays.items()}
+        return {**tensors, "seed": seed}
 
     def finish(self, sample: dict[str, Any]) -> dict[str, Tensor]:
         """Normalises and augments a sample just read, on whatever device it is."""
-        finished = {"image": normalize(sample["image"], self.intensity), "label": sample["label"]}
-        return finished if self.augment is None else self.augment(finished)
+        finished = {key: value for key, value in sample.items() if key != "seed"}
+        finished["image"] = normalize(sample["image"], self.intensity)
+        if self.augment is not None:
+            finished = self.augment(finished)
+        if self.prior is not None and "prior" in finished:
+            finished = self.prior.join(finished, sample["seed"])
+        return finished
 
     def finish_again(self, sample: dict[str, Any]) -> dict[str, Tensor]:
         """`finish` for a sample that was read before others, or in another process."""
@@ -144,12 +155,14 @@ class WholeCaseDataset(Dataset[dict[str, Any]]):
         store: to read from.
         cases: ids.
         intensity: MONAI transform from HU to the network's input.
+        priors: what an earlier stage predicted, given as `prior` `(1, D, H, W)`.
     """
 
-    def __init__(self, store: Store, cases: Sequence[str], *, intensity: Any) -> None:
+    def __init__(self, store: Store, cases: Sequence[str], *, intensity: Any, priors: Priors | None = None) -> None:
         self.store = store
         self.cases = list(cases)
         self.intensity = intensity
+        self.priors = priors
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -157,4 +170,7 @@ class WholeCaseDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         case = self.store[self.cases[index]]
         image, label = torch.from_numpy(case.image[...])[None], torch.from_numpy(reference_of(case)[...])[None]
-        return {"image": normalize(image, self.intensity), "label": label, "case": self.cases[index]}
+        item = {"image": normalize(image, self.intensity), "label": label, "case": self.cases[index]}
+        if self.priors is not None:
+            item["prior"] = torch.from_numpy(self.priors[self.cases[index]].label[...])[None]
+        return item

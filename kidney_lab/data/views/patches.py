@@ -19,6 +19,7 @@ from kidney_lab.data.views.boxes import (
     random_corner,
     read_sample,
 )
+from kidney_lab.data.views.roi_source import RoiSource
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Triple
 
@@ -63,26 +64,28 @@ class PatchView:
         """This view: nothing depends on the training cases."""
         return self
 
-    def draw(self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int]) -> Triple:
+    def draw(
+        self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int], roi: RoiSource | None = None
+    ) -> Triple:
         """Places a patch; it may lie outside the volume by up to half its size. See `View.draw`."""
         if rng.random() < self.foreground_fraction:
             corner = foreground_corner(case, self.roi_size, rng, labels=labels, weights=self.label_weights)
             if corner is not None:
                 return corner
-        return random_corner(self._place(case), self.roi_size, rng)
+        return random_corner(self._place(case, roi or case), self.roi_size, rng)
 
     def read(
-        self, case: StoredCase, label: Sliceable, corner: Triple, shape: Sequence[int]
+        self, case: StoredCase, labels: Sequence[Sliceable], corner: Triple, shape: Sequence[int]
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """Reads a box of the store. See `View.read`."""
-        return read_sample(case, label, corner, shape)
+        return read_sample(case, labels, corner, shape)
 
-    def _place(self, case: StoredCase) -> Box:
+    def _place(self, case: StoredCase, roi: RoiSource) -> Box:
         whole = (slice(0, case.shape[0]), slice(0, case.shape[1]), slice(0, case.shape[2]))
-        if self.within == "volume" or case.foreground_box is None:
+        if self.within == "volume" or roi.foreground_box is None:
             return whole
         d, h, w = (
             slice(max(grown.start, 0), min(grown.stop, axis.stop))
-            for grown, axis in zip(grow(case.foreground_box, self.margin_mm, case.spacing), whole, strict=True)
+            for grown, axis in zip(grow(roi.foreground_box, self.margin_mm, case.spacing), whole, strict=True)
         )
         return d, h, w

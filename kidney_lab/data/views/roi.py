@@ -1,8 +1,9 @@
-"""Boxes of one fixed size around the region of interest, centred on each case's reference.
+"""Boxes of one fixed size around the region of interest.
 
 Hao (master's thesis, Melbourne 2024, section 3.4) crops every case to a box of one size that holds the kidneys and
-tumors of every training case. The centre comes from the reference, which training alone may see: at inference the
-centre is what an earlier stage predicts.
+tumors of every training case. The centre comes from the reference, which training alone may see: in validation and at
+inference it comes from what an earlier stage predicts. That a training box may be moved at random, so that the network
+meets boxes as an inexact prediction places them, is an addition to the thesis.
 """
 
 import logging
@@ -26,47 +27,65 @@ from kidney_lab.data.views.boxes import (
     random_corner,
     read_sample,
 )
+from kidney_lab.data.views.roi_boxes import centred, moved_inside
+from kidney_lab.data.views.roi_source import RoiSource
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Triple
 
 log = logging.getLogger(__name__)
 
 
-def covering_size(cases: Sequence[StoredCase], *, margin_mm: float, multiple: int) -> Triple | None:
+def covering_size(
+    cases: Sequence[StoredCase], *, margin_mm: float, multiple: int, jitter_mm: float = 0.0
+) -> Triple | None:
     """Size of the smallest box that covers the labels of every case, rounded up to a multiple.
 
     Args:
         cases: those without labels ask for nothing.
         margin_mm: on every side.
         multiple: of voxels along every axis.
+        jitter_mm: most that the box is moved along an axis; it covers the labels and their margin wherever it lies.
 
     Returns:
         `(D, H, W)` voxels; None where no case has labels.
     """
-    boxes = [grow(case.foreground_box, margin_mm, case.spacing) for case in cases if case.foreground_box is not None]
-    if not boxes:
+    lengths = []
+    for case in cases:
+        if case.foreground_box is not None:
+            grown = grow(case.foreground_box, margin_mm, case.spacing)
+            moves = jitter_voxels(jitter_mm, case.spacing)
+            lengths.append([axis.stop - axis.start + 2 * move for axis, move in zip(grown, moves, strict=True)])
+    if not lengths:
         return None
-    needed = (max(box[axis].stop - box[axis].start for box in boxes) for axis in range(3))
-    d, h, w = (-(-n // multiple) * multiple for n in needed)
+    d, h, w = (-(-max(along) // multiple) * multiple for along in zip(*lengths, strict=True))
+    return d, h, w
+
+
+def jitter_voxels(jitter_mm: float, spacing: Sequence[float]) -> Triple:
+    """Whole voxels along each axis that lie within a distance."""
+    d, h, w = (int(jitter_mm / mm + 1e-6) for mm in spacing)  # 2.34 mm are 3 voxels of 0.78 mm, whatever floats say
     return d, h, w
 
 
 def centred_box(case: StoredCase, size: Sequence[int]) -> Box:
     """Box of a size around the middle of a case's labels, or of the volume where it has none."""
-    around = case.foreground_box or tuple(slice(0, n) for n in case.shape)
-    d, h, w = ((s.start + s.stop - n) // 2 for s, n in zip(around, size, strict=True))
-    return slice(d, d + size[0]), slice(h, h + size[1]), slice(w, w + size[2])
+    return centred(case.foreground_box or _volume(case), size)
 
 
 @dataclass(frozen=True)
 class RoiView:
     """Boxes of one size around the labels of each case, or patches inside these boxes.
 
+    Where samples are placed by an earlier stage, the box is centred on what that predicted; of a case in which it found
+    nothing the whole volume is sampled, as inference looks at all of it then.
+
     Args:
         samples_per_epoch: samples of an epoch, over all ranks.
         val_samples: samples of the validation loss, the same every time.
         size: of the box, `(D, H, W)` voxels; None: the one that covers the labels of every training case.
         margin_mm: on every side of the labels, where the size is found.
+        jitter_mm: most that a box about the reference is moved along each axis, drawn evenly; a size that is found is
+            larger by that on every side, so that the box still covers the labels. Boxes about predictions stay.
         multiple: of voxels that a size that is found is rounded up to: what the network's strides divide by.
         patch_size: of patches inside the box, `(D, H, W)`; None: the whole box is one sample.
         foreground_fraction: share of these patches about a foreground voxel, moved into the box where they reach out.
@@ -85,6 +104,7 @@ class RoiView:
     patch_size: Sequence[int] | None = None
     foreground_fraction: float = 0.0
     label_weights: Mapping[str, float] | None = None
+    jitter_mm: float = 0.0
 
     def __post_init__(self) -> None:
         for name, size in (("size", self.size), ("patch_size", self.patch_size)):
@@ -93,6 +113,7 @@ class RoiView:
         check_fraction("foreground_fraction", self.foreground_fraction)
         check_label_weights(self.label_weights)
         check_margin("margin_mm", self.margin_mm)
+        check_margin("jitter_mm", self.jitter_mm)
         check_count("multiple", self.multiple, smallest=1)
 
     @property
@@ -107,7 +128,9 @@ class RoiView:
             InputError: no training case has labels.
         """
         multiple = self.multiple if self.size is None else 1  # a size that was chosen need not be rounded up to cover
-        needed = covering_size([store[name] for name in cases], margin_mm=self.margin_mm, multiple=multiple)
+        needed = covering_size(
+            [store[name] for name in cases], margin_mm=self.margin_mm, multiple=multiple, jitter_mm=self.jitter_mm
+        )
         if self.size is not None:
             if needed is not None and any(n > s for n, s in zip(needed, self.size, strict=True)):
                 log.warning("view.size=%s is less than the %s that cover every training case.", self.size, needed)
@@ -119,23 +142,34 @@ class RoiView:
             )
         return replace(self, size=needed)
 
-    def draw(self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int]) -> Triple:
+    def draw(
+        self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int], roi: RoiSource | None = None
+    ) -> Triple:
         """Places the box, or a patch inside it. See `View.draw`."""
-        box = centred_box(case, self._box_size)
-        if self.patch_size is None:
-            d, h, w = (axis.start for axis in box)
-            return d, h, w
-        if rng.random() < self.foreground_fraction:
+        box = self._jittered_box(case, rng) if roi is None else self._predicted_box(case, roi)
+        if self.patch_size is not None and rng.random() < self.foreground_fraction:
             corner = foreground_corner(case, self.patch_size, rng, labels=labels, weights=self.label_weights)
             if corner is not None:
-                return _moved_inside(corner, self.patch_size, box)
-        return random_corner(box, self.patch_size, rng)
+                return moved_inside(corner, self.patch_size, box)
+        return random_corner(box, self.roi_size, rng)
 
     def read(
-        self, case: StoredCase, label: Sliceable, corner: Triple, shape: Sequence[int]
+        self, case: StoredCase, labels: Sequence[Sliceable], corner: Triple, shape: Sequence[int]
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """Reads a box of the store. See `View.read`."""
-        return read_sample(case, label, corner, shape)
+        return read_sample(case, labels, corner, shape)
+
+    def _jittered_box(self, case: StoredCase, rng: np.random.Generator) -> Box:
+        farthest = np.array(jitter_voxels(self.jitter_mm, case.spacing))
+        moves = rng.integers(-farthest, farthest + 1).tolist()
+        d, h, w = (
+            slice(axis.start + move, axis.stop + move)
+            for axis, move in zip(centred_box(case, self._box_size), moves, strict=True)
+        )
+        return d, h, w
+
+    def _predicted_box(self, case: StoredCase, roi: RoiSource) -> Box:
+        return _volume(case) if roi.foreground_box is None else centred(roi.foreground_box, self._box_size)
 
     @property
     def _box_size(self) -> Sequence[int]:
@@ -144,8 +178,6 @@ class RoiView:
         return self.size
 
 
-def _moved_inside(corner: Triple, size: Sequence[int], box: Box) -> Triple:
-    """The nearest place inside the box; a patch larger than the box keeps covering it."""
-    ends = [sorted((axis.start, axis.stop - n)) for axis, n in zip(box, size, strict=True)]
-    d, h, w = (min(max(c, low), high) for c, (low, high) in zip(corner, ends, strict=True))
+def _volume(case: StoredCase) -> Box:
+    d, h, w = (slice(0, n) for n in case.shape)
     return d, h, w

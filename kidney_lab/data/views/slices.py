@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kidney_lab.data.store import Sliceable, Store, StoredCase
 from kidney_lab.data.views.boxes import AIR_HU, check_count, check_fraction, check_size, read_box
 from kidney_lab.data.views.planes import median_filter, padding_to_aspect, resize_label, resize_planes
+from kidney_lab.data.views.roi_source import RoiSource
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Triple
 from kidney_lab.labels import KIDNEY, TUMOR
@@ -81,7 +82,9 @@ class SliceView:
         """This view: nothing depends on the training cases."""
         return self
 
-    def draw(self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int]) -> Triple:
+    def draw(
+        self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int], roi: RoiSource | None = None
+    ) -> Triple:
         """Places a slice: its index, and where the network's window begins on it. See `View.draw`."""
         index, kind = self._draw_slice(case, rng, labels)
         room = np.array(self.size or case.shape[1:]) - np.asarray(self.roi_size)
@@ -94,7 +97,7 @@ class SliceView:
         return index, h, w
 
     def read(
-        self, case: StoredCase, label: Sliceable, corner: Triple, shape: Sequence[int]
+        self, case: StoredCase, labels: Sequence[Sliceable], corner: Triple, shape: Sequence[int]
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """Reads a box of the slice and its neighbours. See `View.read`."""
         index, h, w = corner
@@ -105,9 +108,11 @@ class SliceView:
         else:
             image = read_box(self.planes(case.image[first : first + number]), (0, h, w), (number, *shape), AIR_HU)
         if self.size is None:
-            return image[picks - first], read_box(label, (index, h, w), (1, *shape), 0)
-        target = resize_label(label[index : index + 1], self.size)
-        return image[picks - first], read_box(target, (0, h, w), (1, *shape), 0)
+            maps = [read_box(label, (index, h, w), (1, *shape), 0) for label in labels]
+        else:
+            resized = [resize_label(label[index : index + 1], self.size) for label in labels]
+            maps = [read_box(label, (0, h, w), (1, *shape), 0) for label in resized]
+        return image[picks - first], np.concatenate(maps)
 
     def planes(self, planes: NDArray[np.int16]) -> NDArray[np.int16]:
         """Stored slices `(N, H, W)` as this view shows them: denoised and resized; HU."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kidney_lab.data.store import Sliceable, Store, StoredCase
+from kidney_lab.data.views.roi_source import RoiSource
 from kidney_lab.geometry import Triple
 
 
@@ -59,13 +60,16 @@ class View(Protocol):
         """
         ...
 
-    def draw(self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int]) -> Triple:
+    def draw(
+        self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int], roi: RoiSource | None = None
+    ) -> Triple:
         """Places a sample.
 
         Args:
             case: to draw from.
             rng: of the sample.
             labels: foreground labels of the dataset.
+            roi: what an earlier stage predicted, where samples are placed by that; None: by the reference.
 
         Returns:
             First voxel `(d, h, w)` of a box of `roi_size`, on the view's own grid; possibly outside the volume.
@@ -73,17 +77,17 @@ class View(Protocol):
         ...
 
     def read(
-        self, case: StoredCase, label: Sliceable, corner: Triple, shape: Sequence[int]
+        self, case: StoredCase, labels: Sequence[Sliceable], corner: Triple, shape: Sequence[int]
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """Reads a box.
 
         Args:
             case: to read the image from.
-            label: its reference, or one annotator's.
+            labels: label maps on its grid: its reference or one annotator's, and an earlier stage's prediction.
             corner: first voxel of the box.
             shape: of the box, as many axes as `roi_size`.
 
         Returns:
-            Image `(C, *shape)`, HU, and label `(1, *shape)`.
+            Image `(C, *shape)`, HU, and label maps `(L, *shape)`.
         """
         ...

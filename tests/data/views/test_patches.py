@@ -45,7 +45,7 @@ def test_a_case_without_labels_gives_random_patches(store):
 def test_beyond_the_border_there_are_air_and_background(store):
     case = store["case_00000"]
 
-    image, label = view().read(case, case.label, (-2, 10, 12), (5, 6, 7))
+    image, label = view().read(case, [case.label], (-2, 10, 12), (5, 6, 7))
 
     expected = np.pad(case.image[0:3, 10:14, 12:16], ((2, 0), (0, 2), (0, 3)), constant_values=-1000)
     np.testing.assert_array_equal(image, expected[None])

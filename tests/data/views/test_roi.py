@@ -1,13 +1,21 @@
 import logging
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
+from kidney_lab.data.body import Box
+from kidney_lab.data.foreground import foreground_box
+from kidney_lab.data.kits import find_cases
+from kidney_lab.data.nifti import read_volume
+from kidney_lab.data.prepare import GridRecipe, prepare_store
+from kidney_lab.data.split_files.load import read_split
 from kidney_lab.data.store import Store
 from kidney_lab.data.store_writer import create_store
 from kidney_lab.data.views import RoiView
-from kidney_lab.data.views.roi import centred_box, covering_size
+from kidney_lab.data.views.roi import centred_box, covering_size, jitter_voxels
 from kidney_lab.errors import InputError
+from kidney_lab.geometry import Spacing, Triple, reorient
 
 LABELS = [1, 2, 3]
 TARGETS = {  # box of the labels, in volumes of (16, 30, 30) voxels of 2, 1, 1 mm
@@ -15,6 +23,14 @@ TARGETS = {  # box of the labels, in volumes of (16, 30, 30) voxels of 2, 1, 1 m
     "case_00001": (slice(10, 12), slice(12, 28), slice(0, 10)),  # 2, 16, 10
     "case_00002": None,
 }
+
+
+@dataclass
+class Predicted:
+    """What an earlier stage predicted."""
+
+    foreground_box: Box | None
+    label: np.ndarray = field(default_factory=lambda: np.zeros((16, 30, 30), np.uint8))
 
 
 @pytest.fixture
@@ -51,7 +67,7 @@ def test_a_fitted_view_s_box_holds_every_label_of_every_training_case(targets):
     for name in ("case_00000", "case_00001"):
         case = targets[name]
         corner = roi.draw(case, np.random.default_rng(0), LABELS)
-        _, label = roi.read(case, case.label, corner, roi.roi_size)
+        _, label = roi.read(case, [case.label], corner, roi.roi_size)
         assert label.shape == (1, 7, 16, 11)
         assert sorted(label[label > 0]) == [1, 2]
 
@@ -103,7 +119,7 @@ def test_foreground_patches_hold_a_label_and_stay_in_the_box(targets):
 
     for _ in range(20):
         corner = roi.draw(case, rng, LABELS)
-        _, label = roi.read(case, case.label, corner, roi.roi_size)
+        _, label = roi.read(case, [case.label], corner, roi.roi_size)
         assert 2 in label
         assert all(
             axis.start <= c <= axis.stop - n
@@ -142,6 +158,7 @@ def test_a_view_that_is_not_fitted_says_so(targets):
         ({"multiple": 1.5}, r"view\.multiple=1\.5 is no count"),
         ({"margin_mm": -1}, r"view\.margin_mm=-1 is no margin: give 0 mm or more"),
         ({"margin_mm": "abc"}, r"view\.margin_mm=abc is no margin"),
+        ({"jitter_mm": -1}, r"view\.jitter_mm=-1 is no margin: give 0 mm or more"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):
@@ -149,12 +166,135 @@ def test_settings_that_cannot_work_are_refused(settings, message):
         view(**settings)
 
 
+@pytest.mark.parametrize(
+    ("spacing", "jitter", "voxels"),
+    [((2.0, 1.0, 1.0), 3, (1, 3, 3)), ((1.0, 0.78, 0.78), 2.34, (2, 3, 3)), ((5.0, 0.8, 0.8), 0, (0, 0, 0))],
+)
+def test_jitter_is_whole_voxels_within_the_distance(spacing, jitter, voxels):
+    assert jitter_voxels(jitter, spacing) == voxels
+
+
+def test_a_training_box_is_moved_evenly_by_at_most_the_jitter(targets):
+    roi = view(size=[9, 9, 11], jitter_mm=3)
+    rng = np.random.default_rng(0)
+    unmoved = np.array([1, 3, 6])
+
+    moves = np.array([roi.draw(targets["case_00000"], rng, LABELS) for _ in range(2000)]) - unmoved
+
+    for axis, most in enumerate((1, 3, 3)):  # 3 mm of voxels of 2, 1, 1 mm
+        values, counts = np.unique(moves[:, axis], return_counts=True)
+        assert values.tolist() == list(range(-most, most + 1))
+        expected = 2000 / len(values)
+        assert np.all(abs(counts - expected) < 5 * np.sqrt(expected))
+    assert abs(np.corrcoef(moves.T)[np.triu_indices(3, 1)]).max() < 0.1
+
+
+def test_the_jitter_is_the_sample_s_own(targets):
+    roi = view(size=[9, 9, 11], jitter_mm=3)
+
+    drawn = [roi.draw(targets["case_00000"], np.random.default_rng(seed), LABELS) for seed in (0, 0, 1)]
+
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_the_size_is_larger_by_the_jitter_on_every_side(targets):
+    cases = [targets[name] for name in TARGETS]
+
+    assert covering_size(cases, margin_mm=3, multiple=1, jitter_mm=5) == (11 + 2 * 2, 22 + 2 * 5, 17 + 2 * 5)
+
+
+def test_a_jittered_box_still_holds_every_label_and_its_margin(targets):
+    roi = view(multiple=1, jitter_mm=4, margin_mm=1).fitted(targets, list(TARGETS))
+    rng = np.random.default_rng(0)
+
+    for name in ("case_00000", "case_00001"):
+        grown = [(s.start - m, s.stop + m) for s, m in zip(TARGETS[name], (1, 1, 1), strict=True)]
+        for _ in range(200):
+            corner = roi.draw(targets[name], rng, LABELS)
+            for c, n, (start, stop) in zip(corner, roi.roi_size, grown, strict=True):
+                assert c <= start
+                assert stop <= c + n
+
+
+def test_a_size_too_small_for_the_jitter_is_told(targets, caplog):
+    with caplog.at_level(logging.WARNING):
+        view(size=[7, 16, 11], multiple=1, jitter_mm=2).fitted(targets, list(TARGETS))
+
+    assert "view.size=[7, 16, 11] is less than the (9, 20, 15)" in caplog.text
+
+
+def test_a_box_about_a_prediction_is_centred_on_that_and_stays(targets):
+    roi = view(size=[4, 6, 8], jitter_mm=20)
+    predicted = Predicted((slice(0, 2), slice(20, 26), slice(10, 20)))
+
+    drawn = {roi.draw(targets["case_00000"], np.random.default_rng(seed), LABELS, predicted) for seed in range(20)}
+
+    assert drawn == {(-1, 20, 11)}
+
+
+def test_patches_of_a_predicted_box_lie_in_it_even_about_the_reference_s_voxels(targets):
+    roi = view(size=[8, 12, 12], patch_size=[3, 4, 5], foreground_fraction=0.5)
+    predicted = Predicted((slice(6, 10), slice(14, 20), slice(18, 30)))  # box [4:12, 11:23, 18:30]
+    rng = np.random.default_rng(0)
+
+    drawn = np.array([roi.draw(targets["case_00000"], rng, LABELS, predicted) for _ in range(300)])
+
+    assert drawn.min(axis=0).tolist() == [4, 11, 18]
+    assert drawn.max(axis=0).tolist() == [12 - 3, 23 - 4, 30 - 5]
+
+
+@pytest.mark.parametrize("patch_size", [None, [4, 6, 8]])
+def test_where_the_prediction_is_empty_the_whole_volume_is_sampled(targets, patch_size):
+    roi = view(size=[4, 6, 8], patch_size=patch_size)
+    rng = np.random.default_rng(0)
+
+    drawn = np.array([roi.draw(targets["case_00000"], rng, LABELS, Predicted(None)) for _ in range(500)])
+
+    assert drawn.min(axis=0).tolist() == [0, 0, 0]
+    assert drawn.max(axis=0).tolist() == [16 - 4, 30 - 6, 30 - 8]
+
+
+@dataclass
+class Mask:
+    """A real mask's box on the thesis' grid, as far as a view looks at a stored case for it."""
+
+    shape: Triple
+    foreground_box: Box | None
+    spacing: Spacing = (1.0, 0.78, 0.78)
+
+
+def on_thesis_grid(path) -> Mask:
+    mask = reorient(read_volume(path, dtype=np.uint8))
+    factors = np.array(mask.grid.spacing) / Mask.spacing
+    box = foreground_box(mask.array)
+    outer = (slice(int(s.start * f), int(np.ceil(s.stop * f))) for s, f in zip(box, factors, strict=True))
+    return Mask(tuple(np.round(mask.array.shape * factors).astype(int).tolist()), tuple(outer))
+
+
+@pytest.mark.slow
+def test_the_size_covers_every_real_target_of_the_training_split_wherever_the_box_is_moved(shared_data):
+    at_hand = find_cases(shared_data / "kits19", label_files=["segmentation.nii.gz"], synthesize_missing_images=True)
+    training = set(read_split("kidney_lab").split("kits19").train)
+    masks = {case.id: on_thesis_grid(case.label) for case in at_hand if case.id in training}
+    assert len(masks) > 50
+
+    roi = view(margin_mm=5, jitter_mm=10, multiple=32).fitted(masks, list(masks))
+
+    rng = np.random.default_rng(0)
+    for mask in masks.values():
+        for _ in range(50):
+            corner = roi.draw(mask, rng, LABELS)
+            for c, n, target, mm in zip(corner, roi.roi_size, mask.foreground_box, mask.spacing, strict=True):
+                assert (target.start - c) * mm >= 5
+                assert (c + n - target.stop) * mm >= 5
+    tight = covering_size(list(masks.values()), margin_mm=0, multiple=1)
+    lengths = [[s.stop - s.start for s in mask.foreground_box] for mask in masks.values()]
+    assert tight == tuple(np.max(lengths, axis=0))
+
+
 @pytest.mark.slow
 def test_the_size_needed_by_real_cases_is_that_of_their_masks(shared_data, tmp_path):
-    from kidney_lab.data.kits import find_cases
-    from kidney_lab.data.prepare import GridRecipe, prepare_store
-
-    cases = find_cases(shared_data / "kits19", label_files=["segmentation.nii.gz"], synthesize_missing_images=True)[:3]
+    cases = find_cases(shared_data / "kits19", label_files=["segmentation.nii.gz"], synthesize_missing_images=True)[6:9]
     recipe = GridRecipe(spacing=(4.0, 4.0, 4.0), crop_to_body=False, order=1)
     made = prepare_store(cases, recipe, tmp_path, dataset="kits19", workers=1, progress=False)
 

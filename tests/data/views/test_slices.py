@@ -82,7 +82,7 @@ class TestKinds:
         slices = view(**SHARES, roi_size=(6, 6))
 
         corner = slices.draw(case, np.random.default_rng(0), LABELS)
-        _, label = slices.read(case, case.label, corner, slices.roi_size)
+        _, label = slices.read(case, [case.label], corner, slices.roi_size)
 
         assert not label.any()
 
@@ -101,7 +101,7 @@ class TestWindows:
         case = sliced["all_kinds"]
 
         corner = slices.draw(case, np.random.default_rng(0), LABELS)
-        image, label = slices.read(case, case.label, corner, slices.roi_size)
+        image, label = slices.read(case, [case.label], corner, slices.roi_size)
 
         assert corner[1:] == (-2, 0)
         expected = np.pad(case.image[corner[0] : corner[0] + 1], ((0, 0), (2, 3), (0, 0)), constant_values=AIR_HU)
@@ -117,7 +117,7 @@ class TestWindows:
 
         for _ in range(30):
             corner = slices.draw(case, rng, LABELS)
-            _, label = slices.read(case, case.label, corner, slices.roi_size)
+            _, label = slices.read(case, [case.label], corner, slices.roi_size)
             assert value in label
 
     def test_a_larger_box_shows_the_same_pixels_in_its_middle(self, sliced):
@@ -125,8 +125,8 @@ class TestWindows:
         for slices in (view(roi_size=(6, 8)), view(size=(10, 10)), view(size=(10, 10), denoise="median")):
             index, h, w = slices.draw(case, np.random.default_rng(1), LABELS)
             rows, columns = slices.roi_size
-            image, label = slices.read(case, case.label, (index, h, w), (rows, columns))
-            wide, wide_label = slices.read(case, case.label, (index, h - 3, w - 2), (rows + 6, columns + 4))
+            image, label = slices.read(case, [case.label], (index, h, w), (rows, columns))
+            wide, wide_label = slices.read(case, [case.label], (index, h - 3, w - 2), (rows + 6, columns + 4))
 
             np.testing.assert_array_equal(wide[:, 3:-3, 2:-2], image)
             np.testing.assert_array_equal(wide_label[:, 3:-3, 2:-2], label)
@@ -138,7 +138,7 @@ class TestWholeSlices:
         slices = view(size=(12, 12), tumor_fraction=1.0)
 
         index, h, w = slices.draw(case, np.random.default_rng(0), LABELS)
-        image, label = slices.read(case, case.label, (index, h, w), slices.roi_size)
+        image, label = slices.read(case, [case.label], (index, h, w), slices.roi_size)
 
         assert (h, w) == (0, 0)
         np.testing.assert_array_equal(image, resize_planes(case.image[index : index + 1], (12, 12)))
@@ -149,7 +149,7 @@ class TestWholeSlices:
     def test_denoising_comes_before_resizing(self, sliced, size):
         case = sliced["all_kinds"]
         image, _ = view(size=size, roi_size=size or (20, 24), denoise="median").read(
-            case, case.label, (4, 0, 0), size or (20, 24)
+            case, [case.label], (4, 0, 0), size or (20, 24)
         )
 
         median = ndimage.median_filter(case.image[4:5], size=(1, 3, 3), mode="nearest")
@@ -165,7 +165,7 @@ class TestNeighbours:
         slices = view(size=size, roi_size=size or (20, 24), neighbours=2)
         case = sliced["all_kinds"]
 
-        image, label = slices.read(case, case.label, (index, 0, 0), slices.roi_size)
+        image, label = slices.read(case, [case.label], (index, 0, 0), slices.roi_size)
 
         whole = case.image[...][shown]
         assert slices.channels == 5
@@ -179,7 +179,7 @@ class TestNeighbours:
         add_case(tmp_path, "thin", image=image, label=np.zeros(image.shape, np.uint8))
         case = Store(tmp_path)["thin"]
 
-        shown, _ = view(roi_size=(4, 4), neighbours=3).read(case, case.label, (1, 0, 0), (4, 4))
+        shown, _ = view(roi_size=(4, 4), neighbours=3).read(case, [case.label], (1, 0, 0), (4, 4))
 
         np.testing.assert_array_equal(shown, image[[0, 0, 0, 1, 1, 1, 1]])
 
@@ -199,7 +199,7 @@ def test_only_the_slices_and_the_window_are_decoded(sliced):
     class Case:
         image, shape = Spy(case.image), case.shape
 
-    view(roi_size=(6, 6), neighbours=1).read(Case, Spy(case.label), (4, 3, 15), (6, 12))
+    view(roi_size=(6, 6), neighbours=1).read(Case, [Spy(case.label)], (4, 3, 15), (6, 12))
 
     assert asked == [(slice(3, 6), slice(3, 9), slice(15, 24)), (slice(4, 5), slice(3, 9), slice(15, 24))]
 

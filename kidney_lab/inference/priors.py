@@ -1,0 +1,76 @@
+"""What an earlier stage hands on to a later one: its cleaned label map on the later stage's grid."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor, distributed
+
+from kidney_lab.data.priors import Priors
+from kidney_lab.data.store import Store
+from kidney_lab.geometry import Triple
+from kidney_lab.inference.postprocessing import keep_two_kidneys
+from kidney_lab.inference.restore import resample_labels
+from kidney_lab.inference.stage import predict_stage
+from kidney_lab.methods.prediction import Prediction
+from kidney_lab.methods.stage import Stage
+
+
+def prior_labels(prediction: Prediction, shape: Triple, decide: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
+    """Label map that a stage hands on.
+
+    Only the two kidneys of it (`keep_two_kidneys`) are handed on, whatever becomes of the final result: a region of
+    interest would else be drawn out to every voxel that was taken for a kidney by mistake.
+
+    Args:
+        prediction: of the earlier stage.
+        shape: of the later stage's grid, `(D, H, W)`, which has the same extent.
+        decide: `(K, ...)` probabilities to `(...)` labels.
+
+    Returns:
+        uint8 of that shape.
+    """
+    return keep_two_kidneys(resample_labels(prediction, shape, decide))
+
+
+def predict_priors(
+    stage: Stage,
+    cases: Sequence[str],
+    priors: Priors,
+    *,
+    store: Store,
+    onto: Store,
+    source: Priors | None = None,
+    device: torch.device,
+    precision: str,
+    title: str,
+) -> None:
+    """Predicts cases of one stage's store for a later stage; what is there already is kept, ranks share the rest.
+
+    Args:
+        stage: trained.
+        cases: ids.
+        priors: where the predictions go.
+        store: of the stage's grid.
+        onto: of the later stage's grid.
+        source: what the stage itself takes from the one before it.
+        device: to compute on.
+        precision: Lightning's name.
+        title: of the progress bar.
+    """
+    parallel = distributed.is_available() and distributed.is_initialized()
+    rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if parallel else (0, 1)
+    missing = priors.missing(cases)
+    if parallel:
+        distributed.barrier()  # every rank has seen the same cases missing
+    if missing:
+        stage.module.to(device).eval()
+        for case in track(missing[rank::world_size], title, disable=rank > 0):
+            prior = None if source is None else source[case].label[...]
+            prediction = predict_stage(stage, store[case].image[...], prior, device=device, precision=precision)
+            priors.write(case, prior_labels(prediction, onto[case].shape, stage.module.output.decide))
+        stage.module.cpu()
+    if parallel:
+        distributed.barrier()

@@ -1,0 +1,36 @@
+"""One stage applied to one prepared scan."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kidney_lab.data.views.datasets import normalize
+from kidney_lab.inference.precision import autocast
+from kidney_lab.methods.prediction import Prediction
+from kidney_lab.methods.stage import Stage
+
+
+def predict_stage(
+    stage: Stage,
+    image: NDArray[np.int16],
+    prior: NDArray[np.uint8] | None,
+    *,
+    device: torch.device,
+    precision: str,
+) -> Prediction:
+    """Applies a trained stage.
+
+    Args:
+        stage: in evaluation mode, on the device.
+        image: `(D, H, W)` HU on the stage's grid.
+        prior: labels of the earlier stage on that grid, where it takes any.
+        device: to compute on.
+        precision: Lightning's name.
+
+    Returns:
+        Probabilities on the stage's grid.
+    """
+    normalized = normalize(torch.from_numpy(image)[None], stage.intensity).to(device)
+    labels = None if prior is None else torch.from_numpy(prior)[None].to(device)
+    with autocast(precision, device):
+        return stage.predict(normalized, labels)

@@ -1,0 +1,199 @@
+"""A paper's table beside what was measured: numbers of `experiments/<paper>/published.json`, joined to runs by row."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from kidney_lab.errors import InputError
+from kidney_lab.reporting.formatting import MISSING, decimal, mean_with_interval, words
+from kidney_lab.reporting.measured import MeasuredRow, measured_rows
+from kidney_lab.reporting.metric_words import metric_title
+from kidney_lab.reporting.runs import Run
+from kidney_lab.reporting.scores import regions_of, values_of
+from kidney_lab.reporting.sections import TableRow, TableSection, section_markdown
+from kidney_lab.reporting.statistics import Interval, bootstrap_interval
+
+HEADER: Final = ("Row", "Region", "Metric", "Measured [95% CI]", "Runs", "Cases", "Published", "Difference")
+N_TEXT: Final = 3
+"""Columns of words under `HEADER`."""
+
+MEAN_DICE: Final = "mean_dice"
+"""Mean of a case's Dice over those regions whose Dice the same table publishes."""
+
+_CAPTION: Final = (
+    "Measured: mean over cases with its 95 % bootstrap interval; several runs of a row, such as seeds, are first "
+    "averaged case by case. Difference: measured minus published. The paper scored cases of its own, so that there is "
+    "no paired test of a difference."
+)
+
+_Key = tuple[str | None, str, str | None]
+"""Region, metric and level of a number."""
+
+
+@dataclass(frozen=True)
+class PublishedScore:
+    """One number of a paper.
+
+    Args:
+        table: without the paper, such as `table4_2`.
+        row: as the paper names it.
+        dataset: that the paper scored.
+        region: None where a number is of no single region, as a rank.
+        metric: one of ours, `mean_dice`, or one that only the paper has, such as `leaderboard_rank`.
+        level: `case` for means over cases, the only ones that are measured.
+        value: a fraction, for Dice and the like.
+    """
+
+    table: str
+    row: str
+    dataset: str
+    region: str | None
+    metric: str
+    level: str | None
+    value: float
+
+    @property
+    def key(self) -> _Key:
+        """What was scored, and how."""
+        return self.region, self.metric, self.level
+
+
+def read_published(file: Path) -> list[PublishedScore]:
+    """Reads a paper's numbers, in the paper's order.
+
+    Args:
+        file: `published.json`; where there is none, nothing is published.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not file.is_file():
+        return []
+    try:
+        return [PublishedScore(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError) as error:
+        fields = ", ".join(PublishedScore.__dataclass_fields__)
+        raise InputError(f"{file} is no list of numbers with {fields} ({error}): correct it.") from error
+
+
+def published_sections(runs: Sequence[Run], experiments: Path) -> list[TableSection]:
+    """Lays out every table that any of the runs is of, once for each dataset that its paper scored.
+
+    Args:
+        runs: of the report.
+        experiments: folder of the papers' folders.
+
+    Returns:
+        A section per table and dataset; none where no run is of a table. A run on one of the paper's datasets stands
+        beside that one's numbers, a run on other data beside all of them.
+    """
+    sections = []
+    for table, measured in measured_rows(runs).items():
+        paper, _, name = table.rpartition("/")
+        published = [score for score in read_published(experiments / paper / "published.json") if score.table == name]
+        datasets: list[str | None] = list(dict.fromkeys(score.dataset for score in published)) or [None]
+        for dataset in datasets:
+            rows = [row for row in measured if row.dataset == dataset or row.dataset not in datasets]
+            scores = [score for score in published if score.dataset == dataset]
+            if rows:
+                sections.append(_section(table, dataset, rows, scores))
+    return sections
+
+
+def published_markdown(sections: Sequence[TableSection]) -> str:
+    """Writes the tables of `published_sections` in Markdown."""
+    lines = [line for section in sections for line in section_markdown(section)]
+    return "\n".join(["# Measured beside published", "", *lines])
+
+
+def _section(
+    table: str, dataset: str | None, measured: Sequence[MeasuredRow], published: Sequence[PublishedScore]
+) -> TableSection:
+    keys: list[_Key] = list(dict.fromkeys(score.key for score in published))
+    if not keys:
+        keys = [(region, "dice", "case") for region in regions_of(row.metrics for row in measured)]
+    names = dict.fromkeys([*(score.row for score in published), *(row.row for row in measured)])
+    rows = []
+    for name in names:
+        own = {score.key: score.value for score in published if score.row == name}
+        of_it = [row for row in measured if row.row == name]
+        for row in of_it:
+            rows += _lines(_title(row, dataset), len(row.runs), _measured(row, keys), own, keys)
+        if not of_it:
+            rows += _lines(name, 0, {}, own, keys)
+    return TableSection(
+        id="-".join(["published", *table.split("/"), *([dataset] if dataset else [])]),
+        title=f"Beside the paper: {table}" + (f" on {dataset}" if dataset else ""),
+        caption=_CAPTION,
+        header=HEADER,
+        rows=rows,
+        notes=_notes(dataset, measured),
+        by_run=False,
+        n_text=N_TEXT,
+    )
+
+
+def _lines(
+    title: str, n_runs: int, measured: dict[_Key, Interval], published: dict[_Key, float], keys: Sequence[_Key]
+) -> list[TableRow]:
+    """Lines of a row: the scores that were measured or published."""
+    lines: list[TableRow] = []
+    for key in keys:
+        interval, value = measured.get(key), published.get(key)
+        if interval is None and value is None:
+            continue
+        cells = [
+            title,
+            words(key[0]) if key[0] else "",
+            metric_title(key[1]),
+            *([MISSING] * 3 if interval is None else [mean_with_interval(interval), str(n_runs), str(interval.n)]),
+            MISSING if value is None else _as_printed(value),
+            MISSING if interval is None or value is None else f"{interval.mean - value:+.3f}",
+        ]
+        lines.append(TableRow("", None, cells, kind="" if lines else "group"))
+    return lines
+
+
+def _measured(row: MeasuredRow, keys: Sequence[_Key]) -> dict[_Key, Interval]:
+    """Scores that the runs of a row have, among those of the table."""
+    frame = row.metrics
+    found: dict[_Key, Interval] = {}
+    for key in [key for key in keys if key[2] == "case"]:
+        region, metric, level = key
+        parts = [values_of(frame, of, name) for of, name, at in keys if of and (name, at) == ("dice", level)]
+        if metric == MEAN_DICE and parts:
+            values = pd.concat(parts, axis="columns").mean(axis="columns", skipna=False)
+        else:
+            values = values_of(frame, region or "", metric)
+        if values.notna().any():
+            found[key] = bootstrap_interval(values.to_numpy())
+    return found
+
+
+def _title(row: MeasuredRow, dataset: str | None) -> str:
+    data = [] if row.dataset == dataset else [row.dataset]
+    marks = [*data, *(["SYNTHESIZED"] if row.synthesized else []), *row.changes]
+    return f"{row.row} ({', '.join(marks)})" if marks else row.row
+
+
+def _notes(dataset: str | None, measured: Sequence[MeasuredRow]) -> list[str]:
+    notes = []
+    made_up = sorted({row.dataset for row in measured if row.synthesized})
+    if made_up:
+        notes.append(
+            f"SYNTHESIZED: the images of {', '.join(made_up)} are made up, so that what was measured on them says "
+            "nothing about patients, and its difference to the paper nothing about the method."
+        )
+    others = sorted({row.dataset for row in measured if row.dataset != dataset and not row.synthesized})
+    if dataset is not None and others:
+        notes.append(f"The paper scored {dataset}: what was measured on {', '.join(others)} does not reproduce it.")
+    return notes
+
+
+def _as_printed(value: float) -> str:
+    """Four decimals, which are two of a percentage; a rank is whole."""
+    return str(value) if isinstance(value, int) else decimal(value, 4)

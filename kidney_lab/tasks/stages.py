@@ -1,0 +1,142 @@
+"""Trains the stages of a method in order, and hands on what each predicts to those after it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from kidney_lab.data.dataset import Dataset
+from kidney_lab.data.prepare import GridRecipe
+from kidney_lab.data.priors import Priors
+from kidney_lab.data.store import Store
+from kidney_lab.inference.load import load_stage
+from kidney_lab.inference.priors import predict_priors
+from kidney_lab.methods.fit import fit_stage
+from kidney_lab.methods.folds import held_out, training_cases
+from kidney_lab.methods.pipeline import enabled_stages
+from kidney_lab.methods.stage import Stage
+from kidney_lab.tasks.run_folder import RunFolder
+
+FOLDS = "folds"
+"""Folder of a stage, and key of `run.json`, for networks that were trained on parts of the training cases."""
+
+
+class StageTraining:
+    """Trains the stages of one run; whatever a run that was interrupted had finished is not done again.
+
+    Args:
+        run: the run.
+        config: the whole composed configuration.
+        dataset: for the cases and their split.
+        device: to predict on between the stages.
+        precision: Lightning's name.
+    """
+
+    def __init__(
+        self, run: RunFolder, config: DictConfig, dataset: Dataset, *, device: torch.device, precision: str
+    ) -> None:
+        self.run = run
+        self.config = config
+        self.dataset = dataset
+        self.device = device
+        self.precision = precision
+        self.stages = enabled_stages(config.model.stages)
+
+    def train(self) -> None:
+        """Trains every stage that is not finished, in order."""
+        for name in self.stages:
+            if name in self.run.record["stages"]:
+                continue
+            stage: Stage = instantiate(self.stages[name], _convert_="all")
+            train_priors = val_priors = None
+            if stage.earlier is not None:
+                val_priors = self._priors(stage.earlier.stage, stage.grid, self.dataset.split.val)
+                train_priors = self._training_priors(stage)
+            pl.seed_everything(self.config.seed, workers=True, verbose=False)  # whatever stages came before
+            self.run.record["stages"][name] = fit_stage(
+                name,
+                config=self.config,
+                dataset=self.dataset,
+                split=self.dataset.split,
+                store=self._store(stage.grid),
+                checkpoints=self._folder(name),
+                precision=self.precision,
+                train_priors=train_priors,
+                val_priors=val_priors,
+            )
+            self.run.update()
+
+    def _training_priors(self, stage: Stage) -> Priors | None:
+        """What the training samples of a stage take from the stage before it; None where that is the reference."""
+        earlier = stage.earlier
+        if earlier is None or not earlier.predicts_training_cases:
+            return None
+        if earlier.prior == "out_of_fold":
+            return self._out_of_fold(earlier.stage, stage.grid, earlier.n_folds)
+        return self._priors(earlier.stage, stage.grid, self.dataset.split.train)
+
+    def _priors(self, name: str, grid: GridRecipe, cases: Sequence[str]) -> Priors:
+        """Predictions of a finished stage for another's grid."""
+        priors = Priors(self._folder(name) / "priors" / grid.key()[:12])
+        if priors.missing(cases):
+            stage = load_stage(self.stages[name], self._folder(name))
+            source = None
+            if stage.earlier is not None:
+                source = self._priors(stage.earlier.stage, stage.grid, cases)
+            self._predict(name, stage, cases, priors, grid, source)
+        return priors
+
+    def _out_of_fold(self, name: str, grid: GridRecipe, n_folds: int) -> Priors:
+        """Predictions of the training cases by networks that have not seen them.
+
+        These networks start from random weights even with `init=`, whose weights may have seen any case.
+        """
+        split, config = self.dataset.split, self.config.copy()
+        config.init = None
+        priors = Priors(self._folder(name) / FOLDS / "priors" / grid.key()[:12])
+        folds = held_out(split.train, n_folds=n_folds, seed=self.config.seed)
+        for number, held in enumerate(folds):
+            if not priors.missing(held):
+                continue
+            part = f"{name}/{FOLDS}/{number}"
+            record = self.run.record.setdefault(FOLDS, {})
+            if part not in record:
+                pl.seed_everything(self.config.seed, workers=True, verbose=False)
+                record[part] = {"held_out": held} | fit_stage(
+                    name,
+                    config=config,
+                    dataset=self.dataset,
+                    split=replace(split, train=tuple(training_cases(folds, number))),
+                    store=self._store(instantiate(self.stages[name].grid, _convert_="all")),
+                    checkpoints=self._folder(part),
+                    precision=self.precision,
+                    title=part,
+                )
+                self.run.update()
+            self._predict(part, load_stage(self.stages[name], self._folder(part)), held, priors, grid, None)
+        return priors
+
+    def _predict(
+        self, title: str, stage: Stage, cases: Sequence[str], priors: Priors, grid: GridRecipe, source: Priors | None
+    ) -> None:
+        predict_priors(
+            stage,
+            cases,
+            priors,
+            store=self._store(stage.grid),
+            onto=self._store(grid),
+            source=source,
+            device=self.device,
+            precision=self.precision,
+            title=f"Predicting {len(cases)} cases with {title}",
+        )
+
+    def _store(self, grid: GridRecipe) -> Store:
+        return self.dataset.prepare(grid, Path(self.config.prepare.root), self.config.prepare.workers)
+
+    def _folder(self, name: str) -> Path:
+        return self.run.path / "stages" / name

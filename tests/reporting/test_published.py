@@ -1,0 +1,221 @@
+import json
+from decimal import ROUND_HALF_UP, Decimal
+
+import pytest
+import yaml
+
+from kidney_lab.composition.search_path import config_folder
+from kidney_lab.errors import InputError
+from kidney_lab.metrics import metrics_frame, write_metrics
+from kidney_lab.reporting.contents import Choices
+from kidney_lab.reporting.html import write_report
+from kidney_lab.reporting.measured import experiment_of, measured_rows
+from kidney_lab.reporting.published import PublishedScore, published_sections, read_published
+from kidney_lab.reporting.runs import read_run
+
+THESIS = config_folder().parent / "experiments" / "cascade_unet" / "published.json"
+
+# Table 4.2 as printed: kidney, tumor and mean Dice in percent, rank on the leaderboard.
+TABLE_4_2 = {
+    "nnU-Net": ("97.95", "85.54", "91.75", 7),
+    "Isensee et al. (1st 2019)": ("97.37", "85.09", "91.23", 64),
+    "Hou et al. (2nd 2019)": ("96.74", "84.54", "90.64", 106),
+    "Vanilla 3D U-Net": ("97.02", "81.76", "89.39", 289),
+    "PM": ("97.94", "85.24", "91.59", 23),
+    "PM without Res": ("97.54", "84.63", "91.09", 73),
+    "PM without Res and DS": ("97.39", "84.39", "90.89", 86),
+}
+KITS19 = {"name": "kits19", "synthesized": False, "split_hash": "a"}
+PHANTOM = {"name": "phantom", "synthesized": True, "split_hash": "b"}
+
+
+@pytest.fixture
+def experiments(tmp_path):
+    """A paper with a table of two rows, of which one has no runs here."""
+    scores = [("PM", "kidney_and_mass", "dice", "case", 0.95), ("PM", "tumor", "dice", "case", 0.8)]
+    scores += [("PM", None, "mean_dice", "case", 0.875), ("PM", None, "leaderboard_rank", None, 23)]
+    scores += [("nnU-Net", "tumor", "dice", "case", 0.8554), ("nnU-Net", "tumor", "dice", "slice", 0.9)]
+    keys = ("row", "region", "metric", "level", "value")
+    entries = [{"table": "t1", "dataset": "kits19", **dict(zip(keys, score, strict=True))} for score in scores]
+    (tmp_path / "experiments" / "paper").mkdir(parents=True)
+    (tmp_path / "experiments" / "paper" / "published.json").write_text(json.dumps(entries))
+    return tmp_path / "experiments"
+
+
+@pytest.fixture
+def make_row(make_run):
+    """Writes a run of a row with the given Dice of the tumor by case; the kidney's is 0.9."""
+
+    def make(folder, row, tumor, *, table="paper/t1", data=KITS19, overrides=("+experiments=paper/t1",), **record):
+        run = make_run(folder, {}, data=data, overrides=[*overrides, f"experiment.row='{row}'"], **record)
+        (run / "config.yaml").write_text(yaml.safe_dump({"seed": 0, "experiment": {"table": table, "row": row}}))
+        scores = {c: {("kidney_and_mass", "dice"): 0.9, ("tumor", "dice"): value} for c, value in tumor.items()}
+        if scores:
+            write_metrics(metrics_frame(scores), run)
+        return run
+
+    return make
+
+
+def cells(section):
+    return [tuple(row.cells) for row in section.rows]
+
+
+def test_seeds_are_averaged_case_by_case_and_stand_beside_what_is_published(make_row, experiments):
+    nan = float("nan")
+    first = make_row(
+        "a", "PM", {"c1": 0.6, "c2": 0.9, "c3": nan, "c4": nan}, overrides=["+experiments=paper/t1", "seed=0"]
+    )
+    second = make_row(
+        "b", "PM", {"c1": 0.8, "c2": 0.9, "c3": 0.5, "c4": nan}, overrides=["+experiments=paper/t1", "seed=1"]
+    )
+    (section,) = published_sections([read_run(first), read_run(second)], experiments)
+
+    table = cells(section)
+    # c1: (0.6 + 0.8) / 2 = 0.7, c2: 0.9, c3: 0.5 by the second run alone, c4: undefined; their mean is 0.7.
+    assert table[1][:3] == ("PM", "Tumor", "Dice ↑")
+    assert table[1][3].startswith("0.700 [")
+    assert table[1][4:] == ("2", "3", "0.8000", "-0.100")
+    assert table[0] == ("PM", "Kidney and mass", "Dice ↑", "0.900 [0.900, 0.900]", "2", "4", "0.9500", "-0.050")
+    # (0.9 + 0.7) / 2, (0.9 + 0.9) / 2, (0.9 + 0.5) / 2: 0.8
+    assert table[2][:3] == ("PM", "", "Mean Dice")
+    assert table[2][3].startswith("0.800 [")
+    assert table[2][4:] == ("2", "3", "0.8750", "-0.075")
+
+
+def test_rows_without_runs_and_numbers_that_only_the_paper_has_stand_alone(make_row, experiments):
+    (section,) = published_sections([read_run(make_row("a", "PM", {"c1": 0.5, "c2": 0.7}))], experiments)
+
+    assert cells(section)[3:] == [
+        ("PM", "", "Leaderboard rank", "—", "—", "—", "23", "—"),
+        ("nnU-Net", "Tumor", "Dice ↑", "—", "—", "—", "0.8554", "—"),
+        ("nnU-Net", "Tumor", "Dice ↑", "—", "—", "—", "0.9000", "—"),
+    ]
+    assert [row.kind for row in section.rows] == ["group", "", "", "", "group", ""]
+    assert section.notes == []
+
+
+def test_a_row_that_is_not_in_the_paper_has_what_was_measured(make_row, experiments):
+    (section,) = published_sections([read_run(make_row("a", "extra: no prior", {"c1": 0.5, "c2": 0.5}))], experiments)
+
+    assert cells(section)[-3:] == [
+        ("extra: no prior", "Kidney and mass", "Dice ↑", "0.900 [0.900, 0.900]", "1", "2", "—", "—"),
+        ("extra: no prior", "Tumor", "Dice ↑", "0.500 [0.500, 0.500]", "1", "2", "—", "—"),
+        ("extra: no prior", "", "Mean Dice", "0.700 [0.700, 0.700]", "1", "2", "—", "—"),
+    ]
+
+
+def test_a_table_of_which_nothing_is_published_shows_the_dice_of_every_region(make_row, experiments):
+    run = read_run(make_row("a", "mine", {"c1": 0.5, "c2": 0.5}, table="own/t9"))
+    (section,) = published_sections([run], experiments)
+
+    assert section.title == "Beside the paper: own/t9"
+    assert [row[:3] for row in cells(section)] == [
+        ("mine (kits19)", "Kidney and mass", "Dice ↑"),
+        ("mine (kits19)", "Tumor", "Dice ↑"),
+    ]
+
+
+def test_made_up_images_and_other_data_are_named_in_every_row_and_below(make_row, experiments):
+    phantom = make_row("a", "PM", {"c1": 0.5, "c2": 0.5}, data=PHANTOM)
+    kits21 = make_row("b", "PM", {"c1": 0.5, "c2": 0.5}, data={**KITS19, "name": "kits21"})
+    painted = make_row("c", "PM", {"c1": 0.5, "c2": 0.5}, data={**KITS19, "synthesized": True})
+    (section,) = published_sections([read_run(run) for run in (phantom, kits21, painted)], experiments)
+
+    titles = dict.fromkeys(row[0] for row in cells(section))
+    assert list(titles) == ["PM (phantom, SYNTHESIZED)", "PM (kits21)", "PM (SYNTHESIZED)", "nnU-Net"]
+    assert section.notes[0].startswith("SYNTHESIZED: the images of kits19, phantom are made up, so that")
+    assert section.notes[1] == "The paper scored kits19: what was measured on kits21 does not reproduce it."
+
+
+def test_runs_of_a_row_with_other_overrides_are_not_averaged(make_row):
+    plain, small = ["+experiments=paper/t1"], ["+experiments=paper/t1", "preset=small"]
+    runs = [make_row(f"r{k}", "PM", {"c1": 0.5}, overrides=own) for k, own in enumerate([plain, small, small])]
+    (rows,) = measured_rows([read_run(run) for run in runs]).values()
+
+    assert [(row.changes, len(row.runs)) for row in rows] == [((), 1), (("preset=small",), 2)]
+
+
+def test_runs_of_no_table_and_without_scores_are_left_out(make_run, make_row, make_scores, experiments):
+    others = [read_run(path) for path in (make_run(), make_scores(), make_row("begun", "PM", {}))]
+
+    assert [experiment_of(run) for run in others] == [None, None, ("paper/t1", "PM")]
+    assert published_sections(others, experiments) == []
+
+
+def test_a_mean_whose_parts_the_paper_does_not_print_stands_alone(make_row, experiments):
+    file = experiments / "paper" / "published.json"
+    file.write_text(json.dumps([entry for entry in json.loads(file.read_text()) if entry["metric"] == "mean_dice"]))
+    (section,) = published_sections([read_run(make_row("a", "PM", {"c1": 0.5}))], experiments)
+
+    assert cells(section) == [("PM", "", "Mean Dice", "—", "—", "—", "0.8750", "—")]
+
+
+def test_numbers_of_two_datasets_are_two_tables(make_row, experiments):
+    file = experiments / "paper" / "published.json"
+    entries = json.loads(file.read_text())
+    file.write_text(json.dumps(entries + [{**entry, "dataset": "kits21"} for entry in entries]))
+    runs = [make_row("a", "PM", {"c1": 0.5}), make_row("b", "PM", {"c1": 0.5}, data=PHANTOM)]
+    sections = published_sections([read_run(run) for run in runs], experiments)
+
+    assert [section.id for section in sections] == ["published-paper-t1-kits19", "published-paper-t1-kits21"]
+    assert [list(dict.fromkeys(row[0] for row in cells(section))) for section in sections] == [
+        ["PM", "PM (phantom, SYNTHESIZED)", "nnU-Net"],
+        ["PM (phantom, SYNTHESIZED)", "nnU-Net"],
+    ]
+
+
+def test_the_report_shows_the_table_and_writes_it_down(make_row, make_run, experiments, tmp_path):
+    choices = Choices(experiments=experiments)
+    report = write_report([make_row("a", "PM", {"c1": 0.5, "c2": 0.7}, data=PHANTOM)], tmp_path / "out", choices)
+
+    assert report.published is not None
+    text = report.published.read_text()
+    assert "| Row | Region | Metric | Measured [95% CI] | Runs | Cases | Published | Difference |" in text
+    assert "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |" in text
+    assert "SYNTHESIZED: the images of phantom are made up" in text
+    html = report.html.read_text()
+    assert '<a href="#published-paper-t1-kits19">Beside the paper: paper/t1 on kits19</a>' in html
+    assert '<th scope="row">PM (phantom, SYNTHESIZED)</th>' in html
+    assert "<td>Tumor</td>" in html
+
+    assert write_report([make_run("b")], tmp_path / "out", choices).published is None
+    assert not (tmp_path / "out" / "published.md").exists()
+
+
+@pytest.mark.parametrize("content", ["{", '[{"row": "PM"}]', '["PM"]'])
+def test_a_damaged_file_is_named(content, tmp_path):
+    (tmp_path / "published.json").write_text(content)
+
+    with pytest.raises(InputError, match=r"published\.json is no list of numbers with table, row, dataset, region"):
+        read_published(tmp_path / "published.json")
+
+
+def test_the_thesis_numbers_are_those_that_it_prints():
+    scores = {(score.row, score.region, score.metric): score for score in read_published(THESIS)}
+
+    expected = {}
+    for row, (kidney, tumor, mean, rank) in TABLE_4_2.items():
+        expected[row, "kidney_and_mass", "dice"] = round(float(kidney) / 100, 4)
+        expected[row, "tumor", "dice"] = round(float(tumor) / 100, 4)
+        expected[row, None, "mean_dice"] = round(float(mean) / 100, 4)
+        expected[row, None, "leaderboard_rank"] = rank
+    assert {key: score.value for key, score in scores.items()} == expected
+    assert {(score.table, score.dataset) for score in scores.values()} == {("table4_2", "kits19")}
+    assert {score.level for score in scores.values() if score.metric != "leaderboard_rank"} == {"case"}
+
+
+@pytest.mark.parametrize("row", TABLE_4_2)
+def test_the_thesis_means_are_those_of_its_two_regions(row):
+    value = {
+        s.metric if s.region is None else s.region: Decimal(str(s.value))
+        for s in read_published(THESIS)
+        if s.row == row
+    }
+
+    mean = ((value["kidney_and_mass"] + value["tumor"]) / 2).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+    assert mean == value["mean_dice"]
+
+
+def test_a_score_is_known_by_region_metric_and_level():
+    assert PublishedScore("t", "PM", "kits19", "tumor", "dice", "slice", 0.5).key == ("tumor", "dice", "slice")
