@@ -15,14 +15,45 @@ from omegaconf import OmegaConf
 from kidney_lab.composition.messages import describe, to_plain
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
-from kidney_lab.tasks.run_folder import config_hash
+from kidney_lab.methods.pipeline import check_order, enabled_stages
+from kidney_lab.tasks.run_folder import RunFolder, config_hash
 
 GROUPS = sorted(folder.name for folder in config_folder().iterdir() if folder.is_dir() and folder.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((config_folder() / group).glob("*.yaml"))]
 EXPERIMENTS = sorted(
     f"{path.parent.name}/{path.stem}" for path in (config_folder().parent / "experiments").glob("*/*.yaml")
 )
-VALUES = ["model.output=labels", "data.spacing=null", "trainer.accumulate_grad_batches=2"]
+MODELS = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
+CASCADE, MSALDS = "model=cascade_unet", "model=msalds"
+REFUSED = [["view=slices"], ["view=slice_rois"], ["loss=difficulty"]]
+VALUES = [
+    ["model.output=labels"],
+    ["data.spacing=null"],
+    ["trainer.accumulate_grad_batches=2"],
+    [CASCADE, "model.cascade=false"],
+    [CASCADE, "model.prior=none"],
+    [CASCADE, "model.prior=reference"],
+    [CASCADE, "model.prior=out_of_fold", "model.folds=2"],
+    [CASCADE, "model.roi=predicted"],
+    [CASCADE, "model.deep_supervision=false"],
+    [CASCADE, "model.residual=false"],
+    [CASCADE, "model.residual=false", "model.deep_supervision=false"],
+    [CASCADE, "model.output=regions"],
+    [CASCADE, "loss=dice_ce"],
+    [CASCADE, "loss=dice_ce", "model.output=regions"],
+    [CASCADE, "view.patch_size=null", "view.multiple=4"],
+    [CASCADE, "model.checkpointing=true"],
+    [CASCADE, "augment.device=gpu"],
+    [MSALDS, "model.coarse=false"],
+    [MSALDS, "model.cysts=false"],
+    [MSALDS, "model.cysts=false", "model.coarse=false"],
+    [MSALDS, "model.adversarial=last", "model.deep_supervision=false", "loss.difficulty=false"],
+    [MSALDS, "model.adversarial=none", "loss.difficulty=false"],
+    [MSALDS, "model.roi.train=predicted", "model.roi.mode=joint", "model.roi.source=resized"],
+    [MSALDS, "model.discriminator.scale=native", "model.dilated=skips", "trainer.accumulate_grad_batches=2"],
+    [MSALDS, "view.neighbours=1", "view.denoise=median", "view.quantize=true", "model.nesting=intersection"],
+    ["model=res_unet", "view.size=null", "view.roi_size=[32,32]", "model.output=labels"],
+]
 
 
 def composed(*overrides):
@@ -91,11 +122,11 @@ def distinct_configs():
     seen = {}
     choices = [[f"{group}={option}"] for group, option in OPTIONS if group not in ("task", "logger", "data", "trainer")]
     tables = [[f"+experiments={experiment}"] for experiment in EXPERIMENTS]
-    for overrides in itertools.chain(choices, [[value] for value in VALUES], tables):
+    for overrides in itertools.chain(choices, VALUES, tables):
         if overrides[0].startswith("preset"):
             continue  # the other sizes are the same configuration with other numbers
-        if overrides == ["view=slices"]:
-            continue  # needs a network of slices, see the refusal below
+        if overrides in REFUSED:
+            continue  # needs another model, see the refusals below
         key = config_hash(resolved(*overrides, "trainer=smoke", "logger=none"))
         seen.setdefault(json.dumps(key), overrides)
     return list(seen.values())
@@ -110,36 +141,99 @@ def smoke_store(tmp_path_factory):
     return dataset, root
 
 
-@pytest.mark.parametrize("overrides", distinct_configs(), ids=lambda overrides: overrides[0])
+@pytest.mark.parametrize("overrides", distinct_configs(), ids=lambda overrides: " ".join(overrides))
 def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store, tmp_path):
-    from kidney_lab.methods.fit import fit_stage
+    from kidney_lab.tasks.stages import StageTraining
 
     dataset, root = smoke_store
-    config = composed(*overrides, "trainer=smoke", "logger=none", "trainer.max_epochs=1")
-    pl.seed_everything(0)
-    for name, stage in config.model.stages.items():
-        store = dataset.prepare(instantiate(stage.grid, _convert_="all"), root / "stores", 1)
-        result = fit_stage(name, config=config, dataset=dataset, store=store, folder=tmp_path, precision="32-true")
-        assert result["steps"] > 0
-        assert result["parameters"] > 0
+    paths = [f"data.root={root / 'data'}", f"prepare.root={root / 'stores'}", "prepare.workers=1"]
+    config = composed(*overrides, *paths, "trainer=smoke", "logger=none", "trainer.max_epochs=1")
+    run = RunFolder(tmp_path, {"stages": {}})
+
+    StageTraining(run, config, dataset, device=torch.device("cpu"), precision="32-true").train()
+
+    assert list(run.record["stages"]) == list(enabled_stages(config.model.stages))
+    for result in run.record["stages"].values():
+        assert (result["epochs"], result["steps"] > 0, result["parameters"] > 0) == (1, True, True)
 
 
-def test_a_view_of_slices_is_refused_by_a_network_of_volumes():
-    config = composed("view=slices", "trainer=smoke", "logger=none")
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["view=slices"], "gives 2D samples (SliceView), but the model's network takes 3D ones"),
+        (["loss=difficulty"], "this stage has no discriminator: choose loss=dice_ce, or model=msalds"),
+        (["model=res_unet", "view=slice_rois"], "this stage takes none: choose view=slices"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_what_does_not_fit_a_model_is_refused(overrides, message):
+    config = composed(*overrides, "trainer=smoke", "logger=none")
 
     with pytest.raises(InstantiationException) as caught:
         instantiate(config.model.stages.segmentation, _convert_="all")
-    assert "gives 2D samples (SliceView), but the model's network takes 3D ones" in describe(caught.value, [])
+    assert message in describe(caught.value, [])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stages", "places"),
+    [
+        ([], ["coarse", "kidney", "mass", "tumor"], ["coarse", "coarse", "mass"]),
+        (["model.coarse=false"], ["kidney", "mass", "tumor"], ["mass"]),
+        (["data=kits19"], ["coarse", "kidney", "tumor"], ["coarse", "coarse"]),
+        (["data=kits19", "model.coarse=false"], ["kidney", "tumor"], []),
+    ],
+)
+def test_msalds_has_the_stages_that_its_settings_and_the_dataset_ask_for(overrides, stages, places):
+    config = composed(MSALDS, *overrides, "data.root=x", "trainer=smoke", "logger=none")
+
+    made = {name: instantiate(stage, _convert_="all") for name, stage in enabled_stages(config.model.stages).items()}
+    check_order(made)
+
+    assert list(made) == stages
+    assert [stage.earlier.stage for stage in made.values() if stage.earlier is not None] == places
+    assert set(instantiate(config.model.combine, _convert_="all").needs) <= set(stages)
+
+
+@pytest.mark.parametrize(
+    ("option", "epochs", "rates"),
+    [
+        ("step50", (0, 49, 50, 150), (1e-4, 1e-4, 1e-5, 1e-7)),
+        ("eq6_literal", (0, 1, 3), (1e-4, 1e-5, 1e-7)),
+        ("exp_total", (0, 100, 200), (1e-4, 10**-4.5, 1e-5)),
+    ],
+)
+def test_the_readings_of_eq_6_of_msalds_give_their_rates(option, epochs, rates):
+    config = composed(MSALDS, f"scheduler={option}", "data=kits21", "data.root=x", "logger=none")
+    optimizer = instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(1))])
+    scheduler = instantiate(config.scheduler)(optimizer)
+
+    seen = []
+    for _ in range(201):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+
+    assert [seen[epoch] for epoch in epochs] == pytest.approx(rates)
+
+
+def test_the_window_of_msalds_ends_at_black_and_white():
+    intensity = instantiate(composed(MSALDS, "logger=none").intensity, _convert_="all")
+
+    assert (255 * intensity(torch.tensor([-500.0, -130.0, 140.0, 410.0, 900.0]))).tolist() == [0, 0, 127.5, 255, 255]
 
 
 @pytest.mark.parametrize("preset", ["full", "small", "smoke"])
-def test_every_size_of_a_network_takes_a_patch_of_its_own_size(preset):
-    config = composed("data=kits23", f"preset={preset}", "data.root=x", "logger=none")
+@pytest.mark.parametrize("model", MODELS)
+def test_every_size_of_a_network_takes_a_window_of_its_own_size(model, preset):
+    config = composed(f"model={model}", "data=kits23", f"preset={preset}", "data.root=x", "logger=none")
     for stage in config.model.stages.values():
+        view, channels = stage.view, stage.module.network.get("in_channels", 1)
+        window = stage.inferer.get("roi_size") or view.get("roi_size") or view.size
         with torch.device("meta"):
-            network = instantiate(stage.module.network, _convert_="all")
-            logits = network(torch.empty(1, 1, *stage.view.roi_size))
-        assert logits.shape == (1, 3, *stage.view.roi_size)
+            network = instantiate(stage.module.network, _convert_="all").eval()
+            logits = network(torch.empty(1, channels, *window))
+        output = instantiate(stage.module.output, _convert_="all")
+        assert logits.shape == (1, output.channels, *window)
 
 
 @pytest.mark.parametrize("option", ["auto", "cpu", "gpu", "ddp", "smoke"])

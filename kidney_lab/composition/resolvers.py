@@ -1,9 +1,10 @@
 """OmegaConf resolvers that `conf/` uses: pure functions of other config values."""
 
+import copy
 from collections.abc import Collection
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 
 from kidney_lab.composition.search_path import config_groups
 from kidney_lab.errors import InputError
@@ -82,6 +83,53 @@ def halving(levels: int) -> list[float]:
     return [2**level / (2**levels - 1) for level in reversed(range(levels))]
 
 
+def given(value: Any, default: Any) -> Any:
+    """A config value, or another where it is null."""
+    chosen = default if value is None else value
+    return (
+        OmegaConf.create(chosen) if isinstance(chosen, list) else chosen
+    )  # nodes are resolved by instantiate, lists not
+
+
+def contains(values: Collection[Any], value: Any) -> bool:
+    """Tells whether a config list holds a value."""
+    return value in values
+
+
+def with_value(node: DictConfig, key: str, value: Any) -> DictConfig:
+    """A copy of a config node with another value.
+
+    Args:
+        node: such as `${view}`; it is not changed.
+        key: of the value; where the node lacks it, whatever the node composes is left as it is.
+        value: the other one.
+    """
+    changed = copy.deepcopy(node)
+    if key in changed:
+        with flag_override(changed, ["struct", "readonly"], False):
+            changed[key] = value
+    return changed
+
+
+def slice_channels(neighbours: int, masks: int = 0) -> int:
+    """Input channels of a 2D network: a slice, its neighbours on either side, and masks beside them."""
+    return 2 * neighbours + 1 + masks
+
+
+def root(value: float, degree: int) -> float:
+    """The `degree`-th root: a factor that multiplies to `value` over so many steps.
+
+    Raises:
+        InputError: there is no such root.
+
+    >>> root(0.25, 2)
+    0.5
+    """
+    if value <= 0 or degree < 1:
+        raise InputError(f"${{root:{value},{degree}}} has no value: give a number above 0 and a degree of 1 or more.")
+    return float(value ** (1 / degree))
+
+
 def register_resolvers() -> None:
     """Makes the resolvers known that `conf/` uses, once per process."""
     OmegaConf.register_new_resolver("out_channels", out_channels, replace=True)
@@ -90,4 +138,9 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("len", len, replace=True)
     OmegaConf.register_new_resolver("prior_channels", prior_channels, replace=True)
     OmegaConf.register_new_resolver("halving", halving, replace=True)
+    OmegaConf.register_new_resolver("given", given, replace=True)
+    OmegaConf.register_new_resolver("contains", contains, replace=True)
+    OmegaConf.register_new_resolver("with", with_value, replace=True)
+    OmegaConf.register_new_resolver("slice_channels", slice_channels, replace=True)
+    OmegaConf.register_new_resolver("root", root, replace=True)
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)

@@ -112,7 +112,7 @@ class StageDataModule(pl.LightningDataModule):
             sampler=list(self._sampler(self.view.val_samples, epoch=0)),
         )
         share = self.split.val[rank::world_size]
-        whole = WholeCaseDataset(self.store, share, intensity=self.intensity, priors=self.val_priors)
+        whole = WholeCaseDataset(self.store, share, priors=self.val_priors)
         return [samples, DataLoader(whole, batch_size=None)]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

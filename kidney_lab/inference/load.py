@@ -44,8 +44,13 @@ def load_method(run_dir: str | Path, device: str = "auto") -> TrainedMethod:
             missing = (folder / CHECKPOINT).relative_to(run)
             raise InputError(f"run={run} has no {missing}: finish its training by resume={run}.")
     stages = {name: load_stage(config.model.stages[name], folder) for name, folder in folders.items()}
-    postprocessing = PostProcessing(**config.postprocessing)
-    return TrainedMethod(stages, device=target, precision=record["precision"], postprocessing=postprocessing)
+    return TrainedMethod(
+        stages,
+        device=target,
+        precision=record["precision"],
+        combine=instantiate(config.model.get("combine"), _convert_="all"),
+        postprocessing=PostProcessing(**config.postprocessing),
+    )
 
 
 def load_stage(config: object, folder: Path) -> Stage:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from kidney_lab.data.nifti import read_volume
 from kidney_lab.data.prepare import GridRecipe, PreparedImage, prepare_image
 from kidney_lab.geometry import Spacing, Volume, grid_from_spacing, reorient
+from kidney_lab.inference.combine import Combine, LastStage
 from kidney_lab.inference.postprocessing import PostProcessing
 from kidney_lab.inference.priors import prior_labels
 from kidney_lab.inference.restore import restore_labels
 from kidney_lab.inference.stage import predict_stage
+from kidney_lab.labels import KIDNEY
 from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage
 
@@ -42,6 +44,11 @@ class StageOutput:
         """Label map `(D, H, W)` on the scan's grid, in memory order, without post-processing."""
         return restore_labels(self.prediction, self.prepared, self.stage.module.output.decide)
 
+    @property
+    def marks_kidneys(self) -> bool:
+        """Whether kidneys are marked in its label map; post-processing needs them to tell what belongs to them."""
+        return KIDNEY in self.stage.module.output.values
+
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
@@ -50,8 +57,8 @@ class Segmentation:
     Args:
         labels: the result.
         unprocessed: the same before post-processing.
-        earlier: by name, the label maps of the stages before the last, post-processed as the result; each is computed
-            when it is asked for.
+        earlier: by name, the label maps of the stages that are not the result already, post-processed as the result
+            where they mark kidneys; each is computed when it is asked for.
     """
 
     labels: Volume
@@ -66,10 +73,11 @@ class TrainedMethod:
     same label map whoever asks.
 
     Args:
-        stages: with their weights loaded, in order; the last one decides.
+        stages: with their weights loaded, in order.
         device: to compute on.
         precision: Lightning's name of the precision that the stages were trained in.
-        postprocessing: of the label map on the scan's grid; as configured by default.
+        combine: makes the result of the stages' label maps; by default the last one decides.
+        postprocessing: of the result on the scan's grid; as configured by default.
     """
 
     def __init__(
@@ -78,9 +86,11 @@ class TrainedMethod:
         *,
         device: torch.device,
         precision: str,
+        combine: Combine | None = None,
         postprocessing: PostProcessing | None = None,
     ) -> None:
         self.stages = dict(stages)
+        self.combine = combine or LastStage()
         self.clean = postprocessing or PostProcessing()
         self.device = device
         self.precision = precision
@@ -137,14 +147,16 @@ class TrainedMethod:
             turned = reorient(Volume(labels, ipl.grid), volume.grid.orientation)
             return Volume(np.ascontiguousarray(turned.array), volume.grid)
 
-        def cleaned(output: StageOutput) -> Volume:
-            return back(self.clean(output.labels))
+        def told(output: StageOutput) -> Volume:
+            return back(self.clean(output.labels) if output.marks_kidneys else output.labels)
 
-        *earlier, (_, last) = self._run_stages(ipl).items()
+        outputs = self._run_stages(ipl)
+        labels = self.combine({name: partial(getattr, output, "labels") for name, output in outputs.items()})
+        *earlier, last = outputs
+        if labels is not outputs[last].labels:
+            earlier.append(last)
         return Segmentation(
-            cleaned(last),
-            back(last.labels),
-            {name: partial(cleaned, output) for name, output in earlier},
+            back(self.clean(labels)), back(labels), {name: partial(told, outputs[name]) for name in earlier}
         )
 
     def _run_stages(self, volume: Volume) -> dict[str, StageOutput]:
@@ -157,7 +169,7 @@ class TrainedMethod:
             image, prior = prepared[stage.grid], None
             if stage.earlier is not None:
                 source = outputs[stage.earlier.stage]
-                prior = prior_labels(source.prediction, image.grid.shape, source.stage.module.output.decide)
+                prior = prior_labels(source.prediction, image.grid.shape, source.stage.module.output)
             prediction = predict_stage(stage, image.array, prior, device=self.device, precision=self.precision)
             outputs[name] = StageOutput(stage, image, prediction)
         return outputs

@@ -1,12 +1,12 @@
 """What an earlier stage hands on to a later one: its cleaned label map on the later stage's grid."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from torch import Tensor, distributed
+from torch import distributed
 
 from kidney_lab.data.priors import Priors
 from kidney_lab.data.store import Store
@@ -14,25 +14,29 @@ from kidney_lab.geometry import Triple
 from kidney_lab.inference.postprocessing import keep_two_kidneys
 from kidney_lab.inference.restore import resample_labels
 from kidney_lab.inference.stage import predict_stage
+from kidney_lab.labels import KIDNEY
+from kidney_lab.methods.output import Output
 from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage
 
 
-def prior_labels(prediction: Prediction, shape: Triple, decide: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
+def prior_labels(prediction: Prediction, shape: Triple, output: Output) -> NDArray[np.uint8]:
     """Label map that a stage hands on.
 
     Only the two kidneys of it (`keep_two_kidneys`) are handed on, whatever becomes of the final result: a region of
-    interest would else be drawn out to every voxel that was taken for a kidney by mistake.
+    interest would else be drawn out to every voxel that was taken for a kidney by mistake. A stage that marks masses
+    and no kidneys hands on all that it found: there may be many masses, and small ones.
 
     Args:
         prediction: of the earlier stage.
         shape: of the later stage's grid, `(D, H, W)`, which has the same extent.
-        decide: `(K, ...)` probabilities to `(...)` labels.
+        output: meaning of its channels.
 
     Returns:
         uint8 of that shape.
     """
-    return keep_two_kidneys(resample_labels(prediction, shape, decide))
+    labels = resample_labels(prediction, shape, output.decide)
+    return keep_two_kidneys(labels) if KIDNEY in output.values else labels
 
 
 def predict_priors(
@@ -70,7 +74,7 @@ def predict_priors(
         for case in track(missing[rank::world_size], title, disable=rank > 0):
             prior = None if source is None else source[case].label[...]
             prediction = predict_stage(stage, store[case].image[...], prior, device=device, precision=precision)
-            priors.write(case, prior_labels(prediction, onto[case].shape, stage.module.output.decide))
+            priors.write(case, prior_labels(prediction, onto[case].shape, stage.module.output))
         stage.module.cpu()
     if parallel:
         distributed.barrier()

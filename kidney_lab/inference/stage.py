@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kidney_lab.data.views.datasets import normalize
 from kidney_lab.inference.precision import autocast
 from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage
@@ -24,13 +23,12 @@ def predict_stage(
         stage: in evaluation mode, on the device.
         image: `(D, H, W)` HU on the stage's grid.
         prior: labels of the earlier stage on that grid, where it takes any.
-        device: to compute on.
+        device: that its module is on.
         precision: Lightning's name.
 
     Returns:
         Probabilities on the stage's grid.
     """
-    normalized = normalize(torch.from_numpy(image)[None], stage.intensity).to(device)
-    labels = None if prior is None else torch.from_numpy(prior)[None].to(device)
+    labels = None if prior is None else torch.from_numpy(prior)[None]
     with autocast(precision, device):
-        return stage.predict(normalized, labels)
+        return stage.predict(torch.from_numpy(image)[None], labels)

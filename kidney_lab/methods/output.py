@@ -26,6 +26,16 @@ class Output(ABC):
         self.labels = tuple(labels)
         self.regions = tuple(regions)
 
+    @property
+    @abstractmethod
+    def values(self) -> Sequence[int]:
+        """Label values that its label maps may hold beside the background."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Channels of the network."""
+
     @abstractmethod
     def target(self, label: Tensor) -> Tensor:
         """What the channels should be, as MONAI's losses take it.
@@ -56,9 +66,19 @@ class Output(ABC):
 class LabelOutput(Output):
     """Softmax over background and the labels; channel 0 is the background."""
 
+    @property
+    def values(self) -> Sequence[int]:
+        """The labels' values."""
+        return [LABELS[name] for name in self.labels]
+
+    @property
+    def channels(self) -> int:
+        """The background and every label."""
+        return 1 + len(self.labels)
+
     def target(self, label: Tensor) -> Tensor:
         """The one-hot reference."""
-        values = [0, *(LABELS[name] for name in self.labels)]
+        values = [0, *self.values]
         return torch.cat([label == value for value in values], dim=1).float()
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -78,11 +98,25 @@ class LabelOutput(Output):
 
 
 class RegionOutput(Output):
-    """One sigmoid per region, outermost first; each region's own label is what no region inside it covers."""
+    """One sigmoid per region, outermost first; each region's own label is what no region inside it covers.
+
+    The regions need not be all of a dataset's: a stage may predict the mass alone. Its label map then marks the region
+    by its first label (a mass as tumor), so that whoever asks it for the region finds it.
+    """
 
     def __init__(self, labels: Sequence[str], regions: Sequence[str]) -> None:
         super().__init__(labels, regions)
         self.own_labels = own_labels(regions)
+
+    @property
+    def values(self) -> Sequence[int]:
+        """The regions' own labels."""
+        return self.own_labels
+
+    @property
+    def channels(self) -> int:
+        """Every region."""
+        return len(self.regions)
 
     def target(self, label: Tensor) -> Tensor:
         """A channel for every region; the channels overlap."""
@@ -116,6 +150,8 @@ def own_labels(regions: Sequence[str]) -> list[int]:
     [1, 3, 2]
     >>> own_labels(["kidney_and_mass", "tumor"])
     [1, 2]
+    >>> own_labels(["kidney_and_mass", "mass"]), own_labels(["mass"])
+    ([1, 2], [2])
     """
     result = []
     for region, inner in zip(regions, [*regions[1:], None], strict=True):

@@ -1,35 +1,35 @@
 """A stage: one trained part of a method, with the grid and the view that it is trained on."""
 
 import json
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
+from monai.inferers import SliceInferer
 from monai.transforms import Compose
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from kidney_lab.data.body import Box
 from kidney_lab.data.prepare import GridRecipe
 from kidney_lab.data.statistics import read_statistics, write_statistics
-from kidney_lab.data.store import Store
-from kidney_lab.data.views import AIR_HU, RoiView, View
+from kidney_lab.data.store import Sliceable, Store
+from kidney_lab.data.views import RoiView, SliceRoiView, View
 from kidney_lab.data.views.datasets import normalize
 from kidney_lab.data.views.prior_input import one_hot
-from kidney_lab.data.views.roi_boxes import roi_boxes
+from kidney_lab.data.views.window import Scan, Window, batches
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
 from kidney_lab.methods.earlier import Earlier
-from kidney_lab.methods.prediction import Prediction, predict_in_boxes, whole
+from kidney_lab.methods.prediction import Prediction, assemble
 from kidney_lab.methods.supervised import SupervisedSegmentation
 from kidney_lab.transforms.augment import Augment
-from kidney_lab.transforms.normalize import RoundIntensity, foreground_normalizer
-
-log = logging.getLogger(__name__)
+from kidney_lab.transforms.normalize import RoundIntensity, foreground_normalizer, grey_step
 
 INTENSITY_FILE, VIEW_FILE = "intensity.json", "view.json"
 
@@ -46,7 +46,7 @@ class Stage:
         view: how training samples are read.
         augment: of training samples.
         intensity: MONAI transform from HU to the network's input.
-        inferer: MONAI inferer for whole volumes, or for boxes of them.
+        inferer: MONAI inferer for the windows that the view cuts whole volumes into.
         grid: how cases are brought to the stage's grid.
         batch_size: per rank.
         earlier: what it takes from an earlier stage; None: nothing.
@@ -54,8 +54,8 @@ class Stage:
         enabled: False leaves the stage out of the method, see `enabled_stages`.
 
     Raises:
-        InputError: the view gives slices and the network takes volumes, or the reverse; or it has no box, and the
-            earlier stage gives regions of interest.
+        InputError: the view gives slices and the network takes volumes, or the reverse; the view and the earlier stage
+            do not agree on regions of interest; or the inferer cuts slices as well.
     """
 
     module: SupervisedSegmentation
@@ -71,15 +71,12 @@ class Stage:
 
     def __post_init__(self) -> None:
         refuse_other_dimensions(self.view, self.module.network)
-        if self.earlier is not None and self.earlier.roi != "none" and not isinstance(self.view, RoiView):
-            raise InputError(
-                f"The view {type(self.view).__name__} has no box that could be laid about the earlier stage's "
-                "prediction: choose view=roi, or model.roi=none."
-            )
+        refuse_missing_roi(self.view, self.earlier)
+        refuse_slicing_twice(self.inferer)
         self.module.inferer = self.inferer
         self.module.predict_case = self.predict
         if self.view.quantize:
-            self.intensity = Compose([self.intensity, RoundIntensity()])
+            self.intensity = Compose([self.intensity, RoundIntensity(grey_step(self.intensity))])
         self._configured_view = self.view
 
     @property
@@ -131,47 +128,51 @@ class Stage:
             vars(self.view).update(json.loads((folder / VIEW_FILE).read_text(encoding="utf-8")))
 
     def predict(self, image: Tensor, prior: Tensor | None) -> Prediction:
-        """Predicts a whole volume, in the region of interest where the earlier stage gives one.
+        """Predicts a whole volume, in the windows that the view cuts it into.
 
         Args:
-            image: `(C, D, H, W)` on the stage's grid, as `intensity` gives it.
+            image: int16 `(1, D, H, W)`, HU, on the stage's grid.
             prior: `(1, D, H, W)` labels that the earlier stage predicted; None where there is no earlier stage.
 
         Returns:
-            The prediction. Where the earlier stage found nothing the whole volume is searched, with a warning.
+            The prediction, on the module's device; empty where the view looks at nothing.
         """
-        boxes, fill = [whole(image.shape[1:])], [self._air()] * len(image)
-        if self.earlier is not None and prior is not None:
-            if self.earlier.roi != "none":
-                boxes = self._boxes(prior) or boxes
-            if self.earlier.values:
-                image = torch.cat([image, one_hot(prior, self.earlier.values).to(image)])
-                fill += [0.0] * self.earlier.channels
-        return predict_in_boxes(image, boxes, self.module.infer, smallest=self._window(), fill=fill)
+        scan = Scan(image[0].cpu().numpy())
+        labels = None if prior is None else prior[0].cpu().numpy()
+        roi = labels if self.earlier is not None and self.earlier.roi != "none" else None
+        windows = self.view.windows(scan.shape, roi, self._smallest_window())
+        parts = (
+            self.view.place(probabilities, window, scan.shape)
+            for window, probabilities in zip(windows, self._infer(scan, labels, windows), strict=True)
+        )
+        return assemble(
+            [window.box for window in windows],
+            parts,
+            scan.shape,
+            channels=self.module.output.channels,
+            device=self.module.device,
+        )
 
-    def _boxes(self, prior: Tensor) -> list[Box]:
-        """Boxes of the view's size about what the earlier stage found."""
-        size = getattr(self.view, "size", None)
-        if size is None:
-            raise RuntimeError("the box has no size before the stage is fitted")
-        boxes = roi_boxes(prior[0].cpu().numpy(), size)
-        if not boxes:
-            log.warning(
-                "The stage before found nothing in a scan: the whole scan is searched instead, which takes longer and "
-                "may find what is not there."
-            )
-        return boxes
+    def _infer(self, scan: Scan, prior: NDArray[np.uint8] | None, windows: Sequence[Window]) -> Iterator[Tensor]:
+        """Probabilities `(K, *window)` of every window, computed in batches of at most a training batch's voxels."""
+        for batch in batches(windows, self.batch_size * prod(self.view.roi_size)):
+            seen = torch.stack([self._show(scan, prior, window) for window in batch])
+            yield from self.module.infer(seen.to(self.module.device))
 
-    def _air(self) -> float:
-        """What the network sees of air, which lies beyond the volume."""
-        return float(normalize(torch.full((1, 1, 1, 1), AIR_HU, dtype=torch.int16), self.intensity))
+    def _show(self, scan: Scan, prior: NDArray[np.uint8] | None, window: Window) -> Tensor:
+        """What the network sees of a window, `(C, *window)`: read and normalised as a training sample is."""
+        values = [] if self.earlier is None or prior is None else self.earlier.values
+        maps = [cast(Sliceable, prior)] if values else []
+        image, read = self.view.read(scan, maps, window.corner, window.shape)
+        shown = normalize(torch.from_numpy(np.ascontiguousarray(image)), self.intensity)
+        return torch.cat([shown, one_hot(torch.from_numpy(read), values)]) if values else shown
 
-    def _window(self) -> list[int]:
-        """`(D, H, W)` voxels that the inferer needs at least."""
+    def _smallest_window(self) -> list[int]:
+        """Shape that the inferer needs at least, as many axes as the view's samples."""
         window = getattr(self.inferer, "roi_size", None)
         if not isinstance(window, Sequence):
-            return [1, 1, 1]
-        return [1] * (3 - len(window)) + list(window)
+            return [1] * self.view.spatial_dims
+        return [1] * (self.view.spatial_dims - len(window)) + list(window)
 
 
 def spatial_dims_of(network: nn.Module) -> int | None:
@@ -192,4 +193,36 @@ def refuse_other_dimensions(view: View, network: nn.Module) -> None:
         raise InputError(
             f"The view gives {view.spatial_dims}D samples ({type(view).__name__}), but the model's network takes "
             f"{taken}D ones ({type(network).__name__}): choose {other}, or a {view.spatial_dims}D model."
+        )
+
+
+def refuse_slicing_twice(inferer: Any) -> None:
+    """Makes sure that the inferer takes what a view gives, slices `(B, C, H, W)` from a view of slices.
+
+    Raises:
+        InputError: it cuts volumes into slices itself.
+    """
+    if isinstance(inferer, SliceInferer):
+        raise InputError(
+            "monai.inferers.SliceInferer cuts volumes into slices, which the view has done already: name "
+            "monai.inferers.SlidingWindowInferer with a 2D roi_size, or SimpleInferer."
+        )
+
+
+def refuse_missing_roi(view: View, earlier: Earlier | None) -> None:
+    """Makes sure that a view that needs boxes gets them, and that boxes meet a view that uses them.
+
+    Raises:
+        InputError: there are boxes and the view has none, or the reverse.
+    """
+    places = earlier is not None and earlier.roi != "none"
+    if places and not isinstance(view, RoiView | SliceRoiView):
+        raise InputError(
+            f"The view {type(view).__name__} has no box that could be laid about the earlier stage's prediction: "
+            f"choose view={'roi' if view.spatial_dims == 3 else 'slice_rois'}, or model.roi=none."
+        )
+    if isinstance(view, SliceRoiView) and not places:
+        raise InputError(
+            "The view SliceRoiView cuts squares about what an earlier stage predicts, and this stage takes none: "
+            "choose view=slices."
         )

@@ -10,6 +10,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric
 
+from kidney_lab.errors import InputError
+from kidney_lab.losses.difficulty import DifficultyLoss
 from kidney_lab.methods.output import Output
 from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.validation import CaseScores
@@ -32,6 +34,9 @@ class SupervisedSegmentation(pl.LightningModule):
         optimizer: partial, lacks the parameters.
         scheduler: partial, lacks the optimizer; stepped once an epoch.
         output: meaning of the network's channels.
+
+    Raises:
+        InputError: the loss needs discriminators.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class SupervisedSegmentation(pl.LightningModule):
         output: Output,
     ) -> None:
         super().__init__()
+        self.check_loss(loss)
         self.network = network
         self.loss = loss
         self.optimizer = optimizer
@@ -54,6 +60,18 @@ class SupervisedSegmentation(pl.LightningModule):
         self.train_loss = MeanMetric()
         self.smoothed_loss: float | None = None
         self.case_scores = CaseScores(output.regions)
+
+    def check_loss(self, loss: nn.Module) -> None:
+        """Makes sure that the training can use a loss.
+
+        Raises:
+            InputError: it cannot.
+        """
+        if isinstance(loss, DifficultyLoss):
+            raise InputError(
+                "loss=difficulty weighs pixels by a discriminator's confidence, and this stage has no discriminator: "
+                "choose loss=dice_ce, or model=msalds."
+            )
 
     def forward(self, image: Tensor) -> Any:
         """Logits `(B, K, D, H, W)` of images `(B, C, D, H, W)`, or those of every level where training supervises them.
@@ -75,11 +93,13 @@ class SupervisedSegmentation(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch of patches."""
         loss = self._loss(batch)
-        size = len(batch["image"])
-        self.train_loss.update(loss.detach(), size)
+        self._log_loss(loss.detach(), len(batch["image"]))
+        return loss
+
+    def _log_loss(self, loss: Tensor, size: int) -> None:
+        self.train_loss.update(loss, size)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=size)
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=size)  # a short name for the progress bar
-        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> Tensor | None:
         """Loss of a batch of patches (loader 0), or Dice of a whole case (loader 1).
@@ -124,9 +144,13 @@ class SupervisedSegmentation(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler of the config."""
-        optimizer = self.optimizer(self.parameters())
+        return self._optimization(self.optimizer, self, "lr")
+
+    def _optimization(self, make: Callable[..., Optimizer], trained: nn.Module, name: str) -> dict[str, Any]:
+        """An optimizer of a module's weights with its scheduler, as Lightning takes them."""
+        optimizer = make(trained.parameters())
         # "monitor" only satisfies Lightning, which asks for one with ReduceLROnPlateau: it never steps a scheduler.
-        scheduler = {"scheduler": self.scheduler(optimizer), "name": "lr", "monitor": "train/loss"}
+        scheduler = {"scheduler": self.scheduler(optimizer), "name": name, "monitor": "train/loss"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
@@ -137,7 +161,7 @@ class SupervisedSegmentation(pl.LightningModule):
         """
 
     def on_train_epoch_end(self) -> None:
-        """Steps the scheduler, before the checkpoint of this epoch is written.
+        """Steps every scheduler, before the checkpoint of this epoch is written.
 
         A scheduler that waits for a plateau watches the training loss, smoothed over epochs as nnU-Net's first trainer
         does (Isensee et al. 2021): 0.93 of what it was and 0.07 of the epoch's mean over all ranks.
@@ -145,11 +169,12 @@ class SupervisedSegmentation(pl.LightningModule):
         loss = float(self.train_loss.compute())
         self.train_loss.reset()
         self.smoothed_loss = loss if self.smoothed_loss is None else _KEPT * self.smoothed_loss + (1 - _KEPT) * loss
-        scheduler = self.lr_schedulers()
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(self.smoothed_loss)
-        elif isinstance(scheduler, LRScheduler):
-            scheduler.step()
+        schedulers = self.lr_schedulers()
+        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(self.smoothed_loss)
+            elif isinstance(scheduler, LRScheduler):
+                scheduler.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the smoothed loss with the weights, so that a resumed training goes on with it."""

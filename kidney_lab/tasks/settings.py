@@ -1,6 +1,7 @@
 """Settings that cannot work are told before any data is prepared."""
 
 import re
+from collections.abc import Collection
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -9,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from kidney_lab.errors import InputError
+from kidney_lab.inference.combine import Combine
 from kidney_lab.inference.postprocessing import PostProcessing
 from kidney_lab.memory import cores
 from kidney_lab.methods.pipeline import check_order, enabled_stages
@@ -31,8 +33,24 @@ def check_settings(config: DictConfig) -> None:
     PostProcessing(**config.postprocessing)
     stages = {name: instantiate(stage, _convert_="all") for name, stage in enabled_stages(config.model.stages).items()}
     check_order(stages)
+    check_combination(config, stages)
     for name, stage in stages.items():
         check_stage(name, stage)
+
+
+def check_combination(config: DictConfig, stages: Collection[str]) -> None:
+    """Makes sure that the stages whose outputs are combined take part.
+
+    Raises:
+        InputError: one of them does not.
+    """
+    combine: Combine | None = instantiate(config.model.get("combine"), _convert_="all")
+    missing = [] if combine is None else [name for name in combine.needs if name not in stages]
+    if missing:
+        raise InputError(
+            f"model.combine needs the stages {', '.join(missing)}, which are not enabled: the stages are "
+            f"{', '.join(stages)}."
+        )
 
 
 def check_trainer(config: DictConfig) -> None:

@@ -23,10 +23,11 @@ def check_stage(name: str, stage: Stage) -> None:
         InputError: one of them fails; the message says which settings to look at.
     """
     try:
-        made = stage.module.configure_optimizers()
-        made["optimizer"].step()  # without gradients, which moves nothing; a scheduler may not come before it
-        scheduler = made["lr_scheduler"]["scheduler"]  # some settings are first used when it steps
-        scheduler.step(*([0.0] if isinstance(scheduler, ReduceLROnPlateau) else []))
+        configured = stage.module.configure_optimizers()
+        for made in configured if isinstance(configured, list) else [configured]:
+            made["optimizer"].step()  # without gradients, which moves nothing; a scheduler may not come before it
+            scheduler = made["lr_scheduler"]["scheduler"]  # some settings are first used when it steps
+            scheduler.step(*([0.0] if isinstance(scheduler, ReduceLROnPlateau) else []))
     except (TypeError, ValueError) as error:
         raise InputError(
             f"The optimizer or scheduler of the stage {name} cannot be made ({error}): check optimizer.*, "
@@ -61,13 +62,13 @@ def forward_problem(network: nn.Module, input_shape: Sequence[int]) -> str | Non
         input_shape: `(B, C, D, H, W)` or `(B, C, H, W)`.
 
     Returns:
-        What torch says, or that the output is of another size, in one line; or None.
+        What torch or the network says, or that the output is of another size, in one line; or None.
     """
     shadow = copy.deepcopy(network).to("meta").eval()
     try:
         with torch.no_grad():
             logits = shadow(torch.empty(tuple(input_shape), device="meta"))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, InputError) as error:
         return " ".join(str(error).split()).rstrip(".")
     if list(logits.shape[2:]) != list(input_shape[2:]):
         return f"it gives {list(logits.shape[2:])} voxels back"

@@ -1,10 +1,11 @@
 """The test phase of a training: segment the cases that are scored once, at the end, and score them officially."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 from rich.progress import track
 from torch import distributed
 
@@ -26,8 +27,8 @@ from kidney_lab.reporting.figures import save_case_panel
 def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
     """Writes `predictions/<case>.nii.gz` on every image's own grid, a picture and what it took; ranks share the cases.
 
-    Beside it what led there: `stages/<name>/predictions/` of the stages before the last, and `unprocessed/`, where
-    post-processing changed something. Cases that are there already, from before an interruption, are kept.
+    Beside it what led there: `stages/<name>/predictions/` of the stages that the result is made of, and `unprocessed/`,
+    where post-processing changed something. Cases that are there already, from before an interruption, are kept.
 
     Args:
         run: the run folder.
@@ -73,8 +74,8 @@ def write_scores(run: Path, dataset: Dataset, workers: int | None) -> None:
     """Writes `metrics.csv`, `summary.json` and `strata.csv` of the test cases, or of validation cases without any.
 
     The strata are what the references alone say of their cases. `summary.json` has the scores before post-processing
-    beside those after it; `unprocessed/` has them for every case, where post-processing changed one. The stages before
-    the last have such files of their own in `stages/<name>/`.
+    beside those after it; `unprocessed/` has them for every case, where post-processing changed one. The stages that
+    the result is made of have such files of their own in `stages/<name>/`, of the regions that they predict.
     """
     references = {name: path for name in dataset.split.scored_cases if (path := dataset.cases[name].label)}
     files = [ScoredFiles(name, prediction_file(run, name), path) for name, path in references.items()]
@@ -82,24 +83,31 @@ def write_scores(run: Path, dataset: Dataset, workers: int | None) -> None:
     write_strata(strata_frame({case: result.strata or {} for case, result in results.items()}), run)
     scores = {case: result.scores for case, result in results.items()}
     changed = {name: file for name in references if (file := unprocessed_file(run, name)).is_file()}
-    before = scores | _scores(changed, references, dataset, workers)
+    before = scores | _scores(changed, references, dataset.regions, workers)
     scored = dataset.split.scored
     write_metrics(metrics_frame(scores), run, scored=scored, before=metrics_frame(before))
     if changed:
         write_metrics(metrics_frame(before), run / "unprocessed", scored=scored)
     for folder in sorted(path.parent for path in run.glob("stages/*/predictions")):
         labels = {name: prediction_file(folder, name) for name in references}
-        write_metrics(metrics_frame(_scores(labels, references, dataset, workers)), folder, scored=scored)
+        regions = predicted_regions(run, folder.name, dataset)
+        write_metrics(metrics_frame(_scores(labels, references, regions, workers)), folder, scored=scored)
+
+
+def predicted_regions(run: Path, stage: str, dataset: Dataset) -> list[str]:
+    """Those of a dataset's regions that a stage of a run predicts, by the run's configuration."""
+    predicted = OmegaConf.load(run / "config.yaml").model.stages[stage].module.output.regions
+    return [region for region in dataset.regions if region in predicted]
 
 
 def _scores(
-    predictions: Mapping[str, Path], references: Mapping[str, Path], dataset: Dataset, workers: int | None
+    predictions: Mapping[str, Path], references: Mapping[str, Path], regions: Sequence[str], workers: int | None
 ) -> dict[str, Mapping[tuple[str, str], float]]:
     """Official scores of further label maps of the same cases."""
     if not predictions:
         return {}
     files = [ScoredFiles(name, path, references[name]) for name, path in predictions.items()]
-    results = score_files(files, Scoring(regions=tuple(dataset.regions)), strata=False, workers=workers)
+    results = score_files(files, Scoring(regions=tuple(regions)), strata=False, workers=workers)
     return {case: result.scores for case, result in results.items()}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.transforms import Compose, Transform
+from monai.transforms import Compose, ScaleIntensityRange, Transform
 from torch import Tensor
 
 from kidney_lab.data.statistics import IntensityStatistics, foreground_statistics
@@ -61,11 +61,25 @@ class NormalizeForeground(Transform):
 
 
 class RoundIntensity(Transform):
-    """Rounds intensities to whole values, as an image kept in 8 bits has them."""
+    """Rounds intensities to multiples of a step, as an image kept in 8 bits has them.
+
+    Args:
+        step: between two grey levels.
+    """
+
+    def __init__(self, step: float = 1.0) -> None:
+        self.step = step
 
     def __call__(self, img: Tensor) -> Tensor:
         """Rounds an image, half to even."""
-        return torch.round(img)
+        return torch.round(img / self.step) * self.step
+
+
+def grey_step(intensity: Any) -> float:
+    """Step between the 256 grey levels of what a MONAI transform gives; 1 where its range is not known."""
+    if isinstance(intensity, ScaleIntensityRange) and intensity.b_min is not None and intensity.b_max is not None:
+        return float(intensity.b_max - intensity.b_min) / 255
+    return 1.0
 
 
 def foreground_normalizer(intensity: Any) -> NormalizeForeground | None:

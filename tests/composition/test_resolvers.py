@@ -3,7 +3,17 @@ from itertools import pairwise
 import pytest
 from omegaconf import OmegaConf
 
-from kidney_lab.composition.resolvers import choose, equal, halving, out_channels, prior_channels, register_resolvers
+from kidney_lab.composition.resolvers import (
+    choose,
+    contains,
+    equal,
+    halving,
+    out_channels,
+    prior_channels,
+    register_resolvers,
+    root,
+    slice_channels,
+)
 from kidney_lab.errors import InputError
 
 
@@ -49,6 +59,52 @@ def test_a_switch_chooses_between_values_and_between_nodes():
     assert choose(False, 1, 2) == 2
     assert OmegaConf.to_container(config, resolve=True)["node"] == {"x": 1}
     assert config.other is None
+
+
+def test_a_node_is_copied_with_another_value_and_keeps_its_interpolations():
+    register_resolvers()
+    config = OmegaConf.create(
+        {
+            "n": 4,
+            "view": {"region": None, "size": "${n}"},
+            "mass": "${with:${view},region,mass}",
+            "lacking": "${with:${view},color,red}",
+        }
+    )
+    OmegaConf.set_struct(config, True)
+
+    plain = OmegaConf.to_container(config, resolve=True)
+
+    assert plain["mass"] == {"region": "mass", "size": 4}
+    assert plain["view"] == plain["lacking"] == {"region": None, "size": 4}
+
+
+@pytest.mark.parametrize(("text", "value"), [("${given:null,[2,3]}", [2, 3]), ("${given:5,[2,3]}", 5)])
+def test_what_is_not_given_has_a_default(text, value):
+    register_resolvers()
+    config = OmegaConf.create({"value": text})
+    OmegaConf.resolve(config)
+
+    assert OmegaConf.to_container(config)["value"] == value
+
+
+def test_a_list_tells_what_it_contains():
+    register_resolvers()
+    config = OmegaConf.create({"labels": ["kidney", "cyst"], "cyst": "${contains:${labels},cyst}"})
+
+    assert config.cyst is True
+    assert not contains(["kidney", "tumor"], "cyst")
+
+
+def test_input_channels_of_slices():
+    assert [slice_channels(0), slice_channels(2), slice_channels(1, 1)] == [1, 5, 4]
+
+
+def test_so_many_roots_multiply_to_the_value():
+    assert root(0.1, 200) ** 200 == pytest.approx(0.1)
+    for value, degree in ((0, 2), (0.1, 0)):
+        with pytest.raises(InputError, match="has no value: give a number above 0"):
+            root(value, degree)
 
 
 @pytest.mark.parametrize("value", ["abc", 1, None])

@@ -4,7 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from monai.inferers import SlidingWindowInferer
+from monai.inferers import SimpleInferer, SlidingWindowInferer
 from monai.losses import DiceCELoss
 from monai.transforms import ScaleIntensityRange
 from scipy.spatial.transform import Rotation
@@ -14,18 +14,20 @@ from torch.optim.lr_scheduler import ConstantLR
 
 from kidney_lab.data.nifti import read_grid, write_volume
 from kidney_lab.data.prepare import GridRecipe
-from kidney_lab.data.views import PatchView, RoiView
+from kidney_lab.data.views import PatchView, RoiView, SliceRoiView, SliceView
 from kidney_lab.geometry import Grid, Volume, grid_from_spacing, reorient
 from kidney_lab.inference import method as inference
+from kidney_lab.inference.combine import NestedRegions
 from kidney_lab.inference.method import TrainedMethod
 from kidney_lab.inference.postprocessing import PostProcessing
 from kidney_lab.methods.earlier import Earlier
-from kidney_lab.methods.output import build_output
+from kidney_lab.methods.output import RegionOutput, build_output
 from kidney_lab.methods.stage import Stage
 from kidney_lab.methods.supervised import SupervisedSegmentation
 from kidney_lab.transforms import Augment
 
 CPU = torch.device("cpu")
+EPOCH = {"samples_per_epoch": 2, "val_samples": 2}
 SHAPE, SPACING = (14, 30, 26), (2.5, 1.1, 1.1)
 
 
@@ -262,3 +264,78 @@ def test_what_each_stage_said_and_what_post_processing_changed_are_told():
     assert list(told.earlier) == ["coarse"]
     np.testing.assert_array_equal(told.earlier["coarse"]().array, wanted())
     assert told.earlier["coarse"]().grid is told.labels.grid
+
+
+class TestBinaryStages:
+    """Three networks on slices, one for each region; the later ones look at squares about what was found before."""
+
+    def stages(self, coarse=None) -> dict[str, Stage]:
+        def made(regions, threshold, source=None, region=None) -> Stage:
+            view = SliceView(size=(32, 32), **EPOCH)
+            if source is not None:
+                view = SliceRoiView(size=(32, 32), region=region, min_pixels=4, min_margin=4, **EPOCH)
+            module = SupervisedSegmentation(
+                network=Above(*threshold),
+                loss=DiceCELoss(sigmoid=True),
+                optimizer=partial(SGD, lr=0.1),
+                scheduler=partial(ConstantLR, factor=1.0),
+                output=RegionOutput(labels=["kidney", "tumor", "cyst"], regions=regions),
+            )
+            return replace(
+                stage(),
+                module=module,
+                view=view,
+                inferer=SimpleInferer(),
+                earlier=None if source is None else Earlier(source, [], prior="none"),
+            )
+
+        return {
+            "coarse": made(["kidney_and_mass", "mass"], coarse or (0.1, 0.2)),
+            "kidney": made(["kidney_and_mass"], (0.1,), "coarse", "kidney_and_mass"),
+            "mass": made(["mass"], (0.2,), "coarse", "mass"),
+            "tumor": made(["tumor"], (0.3,), "mass", "mass"),
+        }
+
+    def method(self, nesting="union", **settings) -> TrainedMethod:
+        regions = {"kidney_and_mass": "kidney", "mass": "mass", "tumor": "tumor"}
+        return trained(self.stages(**settings), combine=NestedRegions(regions, nesting))
+
+    def test_their_regions_lie_in_each_other_and_a_mass_that_is_no_tumor_is_a_cyst(self):
+        image = scan()
+        image[7:10, 16:21, 6:11] = 350  # a tumor; the mass above is a cyst now
+
+        labels = self.method().segment(image, SPACING)
+
+        wanted = (image > 100) * 1 + (image > 200) * 2 - (image > 300)
+        for value in (1, 2, 3):
+            inside, truth = labels == value, wanted == value
+            assert 2 * (inside & truth).sum() / (inside.sum() + truth.sum()) > 0.75
+
+    @pytest.mark.parametrize("nesting", ["union", "intersection"])
+    def test_where_the_coarse_stage_finds_nothing_there_is_nothing(self, nesting):
+        assert not self.method(nesting, coarse=(9.0, 9.0)).segment(scan(), SPACING).any()
+
+    def test_where_it_finds_no_mass_the_kidney_is_still_found(self):
+        labels = self.method(coarse=(0.1, 9.0)).segment(scan(), SPACING)
+
+        assert set(np.unique(labels)) == {0, 1}
+
+    def test_all_of_them_are_told_and_those_without_kidneys_as_they_are(self):
+        told = self.method().segment_in_stages(tilted((0, 0, 0)))
+
+        assert list(told.earlier) == ["coarse", "kidney", "mass", "tumor"]
+        mass = told.earlier["mass"]().array
+        np.testing.assert_array_equal(mass > 0, np.isin(told.unprocessed.array, (2, 3)))
+        assert not told.earlier["tumor"]().array.any()
+
+
+class Above(nn.Module):
+    """A network of slices whose channels say where the image is above one value each."""
+
+    def __init__(self, *thresholds: float) -> None:
+        super().__init__()
+        self.sharpness = nn.Conv2d(1, 1, 1)
+        self.thresholds = thresholds
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return 1000 * torch.cat([image - threshold for threshold in self.thresholds], dim=1)

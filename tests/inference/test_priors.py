@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, distributed, nn
 
 from kidney_lab.data.priors import Priors
+from kidney_lab.data.views.window import whole
 from kidney_lab.inference.postprocessing import keep_two_kidneys
 from kidney_lab.inference.priors import predict_priors, prior_labels
 from kidney_lab.inference.restore import resample_labels
-from kidney_lab.methods.output import build_output
-from kidney_lab.methods.prediction import Prediction, whole
+from kidney_lab.methods.output import RegionOutput, build_output
+from kidney_lab.methods.prediction import Prediction
 
 CPU = torch.device("cpu")
 COARSE, FINE = (6, 8, 8), (12, 16, 24)
@@ -35,7 +36,7 @@ def coarse_labels() -> np.ndarray:
 def test_what_is_handed_on_lies_on_the_later_grid_without_what_is_no_kidney():
     prediction = Prediction(one_hot(coarse_labels()), whole(COARSE), COARSE)
 
-    labels = prior_labels(prediction, FINE, OUTPUT.decide)
+    labels = prior_labels(prediction, FINE, OUTPUT)
 
     every = resample_labels(prediction, FINE, OUTPUT.decide)
     assert (labels.shape, labels.dtype) == (FINE, np.uint8)
@@ -46,10 +47,21 @@ def test_what_is_handed_on_lies_on_the_later_grid_without_what_is_no_kidney():
     assert labels[4, 6, 1] == labels[4, 6, 22] == 1
 
 
+def test_a_stage_that_marks_masses_alone_hands_on_every_one_of_them():
+    output = RegionOutput(labels=["kidney", "tumor", "cyst"], regions=["mass"])
+    masses = np.zeros(COARSE, np.uint8)
+    masses[1:5, 2:5, 0:3] = masses[1:5, 2:5, 5:8] = masses[0, 7, 0] = masses[5, 7, 7] = 1
+    prediction = Prediction(torch.from_numpy(masses)[None].float(), whole(COARSE), COARSE)
+
+    labels = prior_labels(prediction, COARSE, output)
+
+    np.testing.assert_array_equal(labels, 2 * masses)
+
+
 def test_nothing_found_is_nothing_handed_on():
     prediction = Prediction(one_hot(np.zeros(COARSE, np.uint8)), whole(COARSE), COARSE)
 
-    assert not prior_labels(prediction, FINE, OUTPUT.decide).any()
+    assert not prior_labels(prediction, FINE, OUTPUT).any()
 
 
 class Stage:

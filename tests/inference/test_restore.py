@@ -7,11 +7,12 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from kidney_lab.data.prepare import GridRecipe, prepare_image, prepare_label
+from kidney_lab.data.views.window import whole
 from kidney_lab.geometry import Volume, grid_from_spacing
 from kidney_lab.inference import restore
 from kidney_lab.inference.restore import resample_labels, restore_labels
 from kidney_lab.methods.output import build_output
-from kidney_lab.methods.prediction import Prediction, whole
+from kidney_lab.methods.prediction import Prediction
 
 SPACING = (3.0, 0.8, 0.8)
 

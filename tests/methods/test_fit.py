@@ -240,7 +240,7 @@ def test_a_network_of_slices_trains_on_slices(store, tmp_path):
         "view.size=null",
         "view.roi_size=[16,16]",
         f"{stage}.module.network.spatial_dims=2",
-        f"{stage}.inferer._target_=monai.inferers.SliceInferer",
+        f"{stage}.inferer._target_=monai.inferers.SlidingWindowInferer",
         f"{stage}.inferer.roi_size=[16,16]",
         "trainer.max_epochs=1",
     )

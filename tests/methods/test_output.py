@@ -174,3 +174,29 @@ def test_the_output_is_chosen_by_name_and_another_name_refused_with_the_choices(
     assert type(build_output("regions", **KITS19)) is RegionOutput
     with pytest.raises(InputError, match=r"model\.output=softmax is unknown: choose one of labels, regions"):
         build_output("softmax", **KITS19)
+
+
+@pytest.mark.parametrize(
+    ("output", "channels", "values"),
+    [
+        (LabelOutput(**KITS23), 4, [1, 2, 3]),
+        (LabelOutput(**KITS19), 3, [1, 2]),
+        (RegionOutput(**KITS23), 3, [1, 3, 2]),
+        (RegionOutput(labels=["kidney", "tumor"], regions=["kidney_and_mass", "mass"]), 2, [1, 2]),
+        (RegionOutput(labels=["kidney", "tumor", "cyst"], regions=["mass"]), 1, [2]),
+    ],
+)
+def test_an_output_tells_its_channels_and_what_it_may_mark(output, channels, values):
+    assert output.channels == channels
+    assert list(output.values) == values
+
+
+@pytest.mark.parametrize("regions", [["kidney_and_mass", "mass"], ["kidney_and_mass"], ["mass"], ["tumor"]])
+def test_whoever_asks_a_label_map_for_a_region_that_was_predicted_finds_it(regions):
+    output = RegionOutput(labels=["kidney", "tumor", "cyst"], regions=regions)
+    label = torch.tensor([0, 1, 2, 3], dtype=torch.uint8).reshape(1, 1, 1, 2, 2)
+
+    decided = output.decide(output.target(label)[0])
+
+    for region in regions:
+        assert torch.equal(region_mask(decided, region), region_mask(label[0, 0], region))

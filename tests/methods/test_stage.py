@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from monai.inferers import SliceInferer, SlidingWindowInferer
+from monai.inferers import SimpleInferer, SliceInferer, SlidingWindowInferer
 from monai.losses import DiceCELoss
 from monai.transforms import Compose, NormalizeIntensity, ScaleIntensityRange
 from torch import Tensor, nn
@@ -13,10 +13,11 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ConstantLR
 
 from kidney_lab.data.prepare import GridRecipe
+from kidney_lab.data.sampling import SampleKey
 from kidney_lab.data.statistics import IntensityStatistics
 from kidney_lab.data.store import Cost, Store
 from kidney_lab.data.store_writer import CaseRecord, create_store, write_case
-from kidney_lab.data.views import PatchView, RoiView, SliceView
+from kidney_lab.data.views import PatchView, RoiView, SliceRoiView, SliceView, ViewDataset
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import grid_from_spacing
 from kidney_lab.methods.earlier import Earlier
@@ -31,7 +32,7 @@ PATCHES = PatchView(roi_size=(4, 4, 4), foreground_fraction=0.5, **EPOCH)
 WINDOW = ScaleIntensityRange(a_min=-79, a_max=304, b_min=-1.0, b_max=1.0, clip=True)
 
 
-def stage(*, view=PATCHES, intensity=WINDOW, inferer=None, network=None) -> Stage:
+def stage(*, view=PATCHES, intensity=WINDOW, inferer=None, network=None, earlier=None) -> Stage:
     module = SupervisedSegmentation(
         network=network or nn.Conv3d(1, 2, 1),
         loss=DiceCELoss(sigmoid=True),
@@ -47,6 +48,7 @@ def stage(*, view=PATCHES, intensity=WINDOW, inferer=None, network=None) -> Stag
         inferer=inferer or SlidingWindowInferer(roi_size=(4, 4, 4)),
         grid=GridRecipe(),
         batch_size=2,
+        earlier=earlier,
     )
 
 
@@ -84,6 +86,10 @@ class Echo(nn.Module):
         return torch.cat([image[:, :1]] * 2, dim=1)
 
 
+def hounsfield(value: int) -> Tensor:
+    return torch.full((1, 2, 4, 4), value, dtype=torch.int16)
+
+
 class TestAir:
     @pytest.mark.parametrize(
         ("intensity", "air"),
@@ -97,11 +103,11 @@ class TestAir:
     def test_a_scan_thinner_than_a_window_is_padded_with_what_the_network_sees_of_air(self, intensity, air):
         network = Echo()
 
-        predicted = stage(intensity=intensity, network=network).predict(torch.full((1, 2, 4, 4), 77.0), None)
+        predicted = stage(intensity=intensity, network=network).predict(hounsfield(77), None)
 
         (seen,) = network.seen
         assert seen.shape == (1, 1, 4, 4, 4)
-        assert seen.unique().tolist() == [pytest.approx(air), 77.0]
+        assert seen.unique().tolist() == pytest.approx([air, float(intensity(torch.full((1, 1, 1, 1), 77.0)))])
         assert predicted.probabilities.shape == (2, 2, 4, 4)
 
     def test_where_the_statistics_decide_it_is_what_they_make_of_air(self, store):
@@ -109,7 +115,7 @@ class TestAir:
         made = stage(intensity=NormalizeForeground(window=(-150, 250)), network=network)
 
         made.fit(store, store.cases)
-        made.predict(torch.full((1, 2, 4, 4), 77.0), None)
+        made.predict(hounsfield(77), None)
 
         s = made.intensity.statistics
         assert network.seen[0].min() == pytest.approx((-150 - s.mean) / s.std)
@@ -130,7 +136,7 @@ def prior_of(*boxes) -> Tensor:
 
 
 class TestPriors:
-    image = torch.arange(12 * 16 * 16).reshape(1, 12, 16, 16).float()
+    image = (torch.arange(12 * 16 * 16) % 400 - 90).reshape(1, 12, 16, 16).to(torch.int16)
 
     def test_labels_of_the_earlier_stage_are_channels_beside_the_image(self):
         made = cascaded()
@@ -141,7 +147,7 @@ class TestPriors:
         assert predicted.box == (slice(3, 7), slice(3, 7), slice(3, 7))
         (seen,) = made.module.network.seen
         box = (slice(None), *predicted.box)
-        expected = torch.cat([self.image[box], (prior[box] == 1).float(), (prior[box] == 2).float()])
+        expected = torch.cat([WINDOW(self.image[box].float()), (prior[box] == 1).float(), (prior[box] == 2).float()])
         assert torch.equal(seen[0], expected)
         assert made.channels == 3
 
@@ -193,6 +199,83 @@ class TestPriors:
             replace(stage(), earlier=Earlier("coarse", ["kidney"]))
 
 
+class Echo2d(nn.Module):
+    """As `Echo`, for slices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Conv2d(1, 1, 1)
+        self.seen: list[Tensor] = []
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.seen.append(image.clone())
+        return torch.cat([image[:, :1]] * 2, dim=1)
+
+
+SLICES = {
+    "resized": SliceView(size=(12, 12), neighbours=1, denoise="median", **EPOCH),
+    "quantized": SliceView(size=(10, 20), quantize=True, **EPOCH),
+    "as stored": SliceView(roi_size=(16, 16), **EPOCH),
+    "padded": SliceView(roi_size=(21, 19), **EPOCH),
+    "rois": SliceRoiView(size=(12, 12), jitter=0.0, region="kidney_and_mass", neighbours=1, **EPOCH),
+    "rois of resized slices": SliceRoiView(size=(12, 12), jitter=0.0, source="resized", denoise="median", **EPOCH),
+}
+
+
+class TestSlices:
+    def made(self, view, *, windowed=True) -> Stage:
+        earlier = Earlier("coarse", ["kidney"], prior="none") if isinstance(view, SliceRoiView) else None
+        inferer = SlidingWindowInferer(roi_size=view.roi_size, sw_batch_size=3) if windowed else SimpleInferer()
+        return stage(view=view, network=Echo2d(), inferer=inferer, earlier=earlier)
+
+    @pytest.mark.parametrize("kind", SLICES)
+    def test_a_network_sees_of_a_slice_what_it_saw_of_it_in_training(self, store, kind):
+        made = self.made(SLICES[kind])
+        case = store["case_00000"]
+        label = torch.from_numpy(case.label[...])[None]
+        dataset = ViewDataset(
+            store, ["case_00000"], view=made.view, intensity=made.intensity, augment=None, labels=[1], seed=0
+        )
+
+        made.predict(torch.from_numpy(case.image[...])[None], label)
+
+        seen = torch.cat(made.module.network.seen)
+        for index in range(20):
+            trained = dataset[SampleKey(0, index)]["image"]
+            assert (seen == trained).flatten(1).all(dim=1).any()
+
+    @pytest.mark.parametrize("kind", ["resized", "as stored"])
+    def test_every_slice_is_predicted_in_batches_of_the_training_s_size(self, store, kind):
+        made = self.made(SLICES[kind])
+        image = torch.from_numpy(store["case_00000"].image[...])[None]
+
+        predicted = made.predict(image, None)
+
+        assert [len(batch) for batch in made.module.network.seen] == [2, 2, 2, 2]
+        assert predicted.probabilities.shape == (2, *image.shape[1:])
+
+    def test_slices_as_stored_come_back_to_where_they_were(self, store):
+        image = torch.from_numpy(store["case_00000"].image[...])[None]
+
+        for kind in ("as stored", "padded"):
+            predicted = self.made(SLICES[kind]).predict(image, None)
+
+            assert torch.allclose(predicted.probabilities[0], WINDOW(image.float()).sigmoid()[0])
+
+    def test_where_the_earlier_stage_found_nothing_nothing_is_predicted(self):
+        made = self.made(SLICES["rois"], windowed=False)
+        image = torch.zeros(1, 5, 16, 16, dtype=torch.int16)
+
+        predicted = made.predict(image, torch.zeros_like(image, dtype=torch.uint8))
+
+        assert made.module.network.seen == []
+        assert not predicted.labels(made.module.output.decide).any()
+
+    def test_squares_need_an_earlier_stage(self):
+        with pytest.raises(InputError, match=r"SliceRoiView cuts squares .*, and this stage takes none: .*view=slices"):
+            stage(view=SLICES["rois"], network=Echo2d())
+
+
 class TestDimensions:
     @pytest.mark.parametrize(
         ("network", "dims"),
@@ -216,10 +299,18 @@ class TestDimensions:
 
     def test_slices_for_a_network_of_slices_are_taken(self):
         made = stage(
-            view=SliceView(size=(8, 8), **EPOCH), network=nn.Conv2d(1, 2, 1), inferer=SliceInferer(roi_size=(8, 8))
+            view=SliceView(size=(8, 8), **EPOCH),
+            network=nn.Conv2d(1, 2, 1),
+            inferer=SlidingWindowInferer(roi_size=(8, 8)),
         )
 
-        assert made.module.infer(torch.zeros(1, 1, 3, 8, 8)).shape == (1, 2, 3, 8, 8)
+        assert made.module.infer(torch.zeros(3, 1, 8, 8)).shape == (3, 2, 8, 8)
+
+    def test_an_inferer_that_cuts_slices_is_refused_since_the_view_does(self):
+        with pytest.raises(InputError, match=r"SliceInferer cuts volumes into slices, which the view has done already"):
+            stage(
+                view=SliceView(size=(8, 8), **EPOCH), network=nn.Conv2d(1, 2, 1), inferer=SliceInferer(roi_size=(8, 8))
+            )
 
 
 class TestFitting:
@@ -270,7 +361,7 @@ def test_quantized_views_give_whole_values():
     view = SliceView(size=(8, 8), quantize=True, **EPOCH)
     made = stage(
         view=view, network=nn.Conv2d(1, 2, 1), intensity=ScaleIntensityRange(-130, 410, 0, 255, clip=True),
-        inferer=SliceInferer(roi_size=(8, 8)),
+        inferer=SlidingWindowInferer(roi_size=(8, 8)),
     )  # fmt: skip
 
     seen = made.intensity(torch.tensor([-500.0, -129.0, 140.0, 409.0]))
@@ -278,10 +369,24 @@ def test_quantized_views_give_whole_values():
     assert seen.tolist() == [0.0, 0.0, 128.0, 255.0]  # 0.47, 127.5 and 254.5, halves to even
 
 
+def test_quantized_views_give_grey_levels_of_whatever_range_the_intensities_have():
+    intensity = ScaleIntensityRange(-130, 410, 0, 1, clip=True)
+    made = stage(
+        view=SliceView(size=(8, 8), quantize=True, **EPOCH), network=nn.Conv2d(1, 2, 1), intensity=intensity,
+        inferer=SlidingWindowInferer(roi_size=(8, 8)),
+    )  # fmt: skip
+
+    seen = made.intensity(torch.tensor([-500.0, -129.0, 150.0, 300.0]))
+
+    assert (255 * seen).tolist() == pytest.approx([0, 0, 132, 203])  # 132.2 and 203.06
+
+
 def test_quantizing_leaves_the_statistics_within_reach():
     view = SliceView(size=(8, 8), quantize=True, **EPOCH)
     normalizer = NormalizeForeground(window=(0, 100))
-    made = stage(view=view, network=nn.Conv2d(1, 2, 1), intensity=normalizer, inferer=SliceInferer(roi_size=(8, 8)))
+    made = stage(
+        view=view, network=nn.Conv2d(1, 2, 1), intensity=normalizer, inferer=SlidingWindowInferer(roi_size=(8, 8))
+    )
     normalizer.statistics = IntensityStatistics(lower=0, upper=100, mean=10, std=4, n=1)
 
     assert made.intensity(torch.tensor([17.0])).tolist() == [2.0]

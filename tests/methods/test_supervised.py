@@ -11,8 +11,9 @@ from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import ConstantLR, PolynomialLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
+from kidney_lab.data.views.window import whole
 from kidney_lab.methods.output import build_output
-from kidney_lab.methods.prediction import Prediction, whole
+from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.supervised import SupervisedSegmentation
 
 KITS19 = {"labels": ["kidney", "tumor"], "regions": ["kidney_and_mass", "tumor"]}

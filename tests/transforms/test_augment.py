@@ -144,7 +144,7 @@ PAPERS = {  # augmentation and window of one recipe: the range that they meet in
     ("cascade_unet", "cascade_unet"): (-2, 2),
     ("default", "kits19_winner"): (-1, 1),
     ("ernet", "ernet"): (0, 1),
-    ("msalds", "msalds"): (0, 255),
+    ("msalds", "msalds"): (0, 1),
 }
 
 
@@ -188,9 +188,9 @@ def test_the_noise_of_msalds_is_black_white_and_5_of_255():
     spotted = always(salt_and_pepper).set_random_state(0)({"image": grey})["image"]
     noisy = always(gaussian).set_random_state(0)({"image": grey})["image"]
 
-    assert spotted.unique().tolist() == [0, 127.5, 255]
-    assert (spotted != 127.5).float().mean() == pytest.approx(0.01, abs=0.004)
-    assert (noisy - grey).std() == pytest.approx(5, rel=0.05)
+    assert spotted.unique().tolist() == [0, 0.5, 1]
+    assert (spotted != 0.5).float().mean() == pytest.approx(0.01, abs=0.004)
+    assert 255 * (noisy - grey).std() == pytest.approx(5, rel=0.05)
 
 
 def test_nnunet_s_recipe_leaves_as_many_patches_alone_as_nnunet_does():

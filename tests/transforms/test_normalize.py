@@ -99,3 +99,4 @@ def test_the_part_that_needs_statistics_is_found_in_a_chain():
 
 def test_rounding_gives_whole_values():
     assert RoundIntensity()(torch.tensor([0.4, 127.5, 254.7])).tolist() == [0.0, 128.0, 255.0]
+    assert RoundIntensity(0.25)(torch.tensor([0.1, 0.2, 0.9])).tolist() == [0.0, 0.25, 1.0]

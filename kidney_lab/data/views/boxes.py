@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kidney_lab.data.body import Box
 from kidney_lab.data.store import Sliceable, StoredCase
+from kidney_lab.data.views.window import Pictured
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Triple
 from kidney_lab.labels import LABELS
@@ -38,11 +39,16 @@ def read_box(array: Any, corner: Sequence[int], shape: Sequence[int], fill: int)
 
 
 def read_sample(
-    case: StoredCase, labels: Sequence[Sliceable], corner: Sequence[int], shape: Sequence[int]
+    case: Pictured, labels: Sequence[Sliceable], corner: Sequence[int], shape: Sequence[int]
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """Image `(1, D, H, W)`, HU, and label maps `(L, D, H, W)` of one 3D box; beyond lie air and background."""
-    read = np.stack([read_box(label, corner, shape, 0) for label in labels])
-    return read_box(case.image, corner, shape, AIR_HU)[None], read
+    maps = [read_box(label, corner, shape, 0) for label in labels]
+    return read_box(case.image, corner, shape, AIR_HU)[None], stacked(maps, shape)
+
+
+def stacked(maps: Sequence[NDArray[np.uint8]], shape: Sequence[int]) -> NDArray[np.uint8]:
+    """Label maps of a shape as one array `(L, *shape)`; there may be none."""
+    return np.stack(maps) if maps else np.zeros((0, *shape), np.uint8)
 
 
 def random_corner(box: Box, size: Sequence[int], rng: np.random.Generator) -> Triple:

@@ -14,6 +14,7 @@ from kidney_lab.data.sampling import SampleKey
 from kidney_lab.data.store import Sliceable, Store, StoredCase
 from kidney_lab.data.views.prior_input import PriorInput
 from kidney_lab.data.views.view import View
+from kidney_lab.data.views.window import Corner
 from kidney_lab.errors import InputError
 from kidney_lab.transforms.augment import Augment
 
@@ -141,27 +142,25 @@ class ViewDataset(Dataset[dict[str, Any]]):
         return drawn[chosen]
 
 
-def _around(corner: Sequence[int], shape: Sequence[int], needed: Sequence[int]) -> tuple[int, int, int]:
-    """First voxel of a larger box about the same middle; slices keep their index."""
+def _around(corner: Corner, shape: Sequence[int], needed: Sequence[int]) -> Corner:
+    """Where a larger box about the same middle begins; slices keep their index."""
     reach = [(n - s) // 2 for n, s in zip(needed, shape, strict=True)]
-    d, h, w = (c - r for c, r in zip(corner, [0] * (len(corner) - len(reach)) + reach, strict=True))
-    return d, h, w
+    moved = (c - r for c, r in zip(corner[:3], [0] * (3 - len(reach)) + reach, strict=True))
+    return *moved, *corner[3:]
 
 
 class WholeCaseDataset(Dataset[dict[str, Any]]):
-    """Whole prepared cases, for validation: `image` and `label` `(1, D, H, W)`, and `case`.
+    """Whole prepared cases, for validation: `image` int16, HU, and `label`, both `(1, D, H, W)`, and `case`.
 
     Args:
         store: to read from.
         cases: ids.
-        intensity: MONAI transform from HU to the network's input.
         priors: what an earlier stage predicted, given as `prior` `(1, D, H, W)`.
     """
 
-    def __init__(self, store: Store, cases: Sequence[str], *, intensity: Any, priors: Priors | None = None) -> None:
+    def __init__(self, store: Store, cases: Sequence[str], *, priors: Priors | None = None) -> None:
         self.store = store
         self.cases = list(cases)
-        self.intensity = intensity
         self.priors = priors
 
     def __len__(self) -> int:
@@ -170,7 +169,7 @@ class WholeCaseDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         case = self.store[self.cases[index]]
         image, label = torch.from_numpy(case.image[...])[None], torch.from_numpy(reference_of(case)[...])[None]
-        item = {"image": normalize(image, self.intensity), "label": label, "case": self.cases[index]}
+        item = {"image": image, "label": label, "case": self.cases[index]}
         if self.priors is not None:
             item["prior"] = torch.from_numpy(self.priors[self.cases[index]].label[...])[None]
         return item

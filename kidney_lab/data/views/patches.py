@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kidney_lab.data.body import Box
 from kidney_lab.data.store import Sliceable, Store, StoredCase
@@ -20,6 +21,7 @@ from kidney_lab.data.views.boxes import (
     read_sample,
 )
 from kidney_lab.data.views.roi_source import RoiSource
+from kidney_lab.data.views.window import Corner, Pictured, Window, crop_to_box, whole, window_of
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Triple
 
@@ -75,17 +77,27 @@ class PatchView:
         return random_corner(self._place(case, roi or case), self.roi_size, rng)
 
     def read(
-        self, case: StoredCase, labels: Sequence[Sliceable], corner: Triple, shape: Sequence[int]
+        self, case: Pictured, labels: Sequence[Sliceable], corner: Corner, shape: Sequence[int]
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """Reads a box of the store. See `View.read`."""
         return read_sample(case, labels, corner, shape)
 
+    def windows(
+        self, shape: Triple, roi: NDArray[np.uint8] | None = None, smallest: Sequence[int] = (1, 1, 1)
+    ) -> list[Window]:
+        """The whole volume. See `View.windows`."""
+        return [window_of(whole(shape), shape, smallest)]
+
+    def place(self, probabilities: Tensor, window: Window, shape: Triple) -> Tensor:
+        """The part that lies in the volume. See `View.place`."""
+        return crop_to_box(probabilities, window)
+
     def _place(self, case: StoredCase, roi: RoiSource) -> Box:
-        whole = (slice(0, case.shape[0]), slice(0, case.shape[1]), slice(0, case.shape[2]))
+        volume = whole(case.shape)
         if self.within == "volume" or roi.foreground_box is None:
-            return whole
+            return volume
         d, h, w = (
             slice(max(grown.start, 0), min(grown.stop, axis.stop))
-            for grown, axis in zip(grow(roi.foreground_box, self.margin_mm, case.spacing), whole, strict=True)
+            for grown, axis in zip(grow(roi.foreground_box, self.margin_mm, case.spacing), volume, strict=True)
         )
         return d, h, w

@@ -18,6 +18,21 @@ def median_filter(planes: NDArray[np.int16]) -> NDArray[np.int16]:
     return filtered
 
 
+def neighbours_of(index: int, neighbours: int, depth: int) -> tuple[int, int, NDArray[np.integer]]:
+    """Which slices a sample of one slice and its neighbours is made of.
+
+    Args:
+        index: of the slice.
+        neighbours: on either side; beyond the ends the last slice is repeated.
+        depth: slices of the volume.
+
+    Returns:
+        The first slice to read, the number to read, and the index of each channel among these.
+    """
+    picks = np.clip(np.arange(index - neighbours, index + neighbours + 1), 0, depth - 1)
+    return int(picks[0]), int(picks[-1] + 1 - picks[0]), picks - picks[0]
+
+
 def resize_planes(planes: NDArray[np.int16], size: Sequence[int]) -> NDArray[np.int16]:
     """Resizes whole slices by area, without changing their proportions.
 

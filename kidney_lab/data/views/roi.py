@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kidney_lab.data.body import Box
 from kidney_lab.data.store import Sliceable, Store, StoredCase
@@ -27,8 +28,9 @@ from kidney_lab.data.views.boxes import (
     random_corner,
     read_sample,
 )
-from kidney_lab.data.views.roi_boxes import centred, moved_inside
+from kidney_lab.data.views.roi_boxes import centred, moved_inside, roi_boxes
 from kidney_lab.data.views.roi_source import RoiSource
+from kidney_lab.data.views.window import Corner, Pictured, Window, crop_to_box, whole, window_of
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Triple
 
@@ -69,7 +71,7 @@ def jitter_voxels(jitter_mm: float, spacing: Sequence[float]) -> Triple:
 
 def centred_box(case: StoredCase, size: Sequence[int]) -> Box:
     """Box of a size around the middle of a case's labels, or of the volume where it has none."""
-    return centred(case.foreground_box or _volume(case), size)
+    return centred(case.foreground_box or whole(case.shape), size)
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,31 @@ class RoiView:
         return random_corner(box, self.roi_size, rng)
 
     def read(
-        self, case: StoredCase, labels: Sequence[Sliceable], corner: Triple, shape: Sequence[int]
+        self, case: Pictured, labels: Sequence[Sliceable], corner: Corner, shape: Sequence[int]
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """Reads a box of the store. See `View.read`."""
         return read_sample(case, labels, corner, shape)
+
+    def windows(
+        self, shape: Triple, roi: NDArray[np.uint8] | None = None, smallest: Sequence[int] = (1, 1, 1)
+    ) -> list[Window]:
+        """Boxes about what an earlier stage found, see `roi_boxes`; the whole volume without one. See `View.windows`.
+
+        Where the earlier stage found nothing the whole volume is searched as well, with a warning.
+        """
+        if roi is None:
+            return [window_of(whole(shape), shape, smallest)]
+        boxes = roi_boxes(roi, self._box_size)
+        if not boxes:
+            log.warning(
+                "The stage before found nothing in a scan: the whole scan is searched instead, which takes longer and "
+                "may find what is not there."
+            )
+        return [window_of(box, shape, smallest) for box in boxes or [whole(shape)]]
+
+    def place(self, probabilities: Tensor, window: Window, shape: Triple) -> Tensor:
+        """The part of a box that lies in the volume. See `View.place`."""
+        return crop_to_box(probabilities, window)
 
     def _jittered_box(self, case: StoredCase, rng: np.random.Generator) -> Box:
         farthest = np.array(jitter_voxels(self.jitter_mm, case.spacing))
@@ -169,15 +192,10 @@ class RoiView:
         return d, h, w
 
     def _predicted_box(self, case: StoredCase, roi: RoiSource) -> Box:
-        return _volume(case) if roi.foreground_box is None else centred(roi.foreground_box, self._box_size)
+        return whole(case.shape) if roi.foreground_box is None else centred(roi.foreground_box, self._box_size)
 
     @property
     def _box_size(self) -> Sequence[int]:
         if self.size is None:
             raise InputError("view.size=null is found when a stage is fitted: fit it first, or give [D,H,W] voxels.")
         return self.size
-
-
-def _volume(case: StoredCase) -> Box:
-    d, h, w = (slice(0, n) for n in case.shape)
-    return d, h, w

@@ -6,11 +6,14 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from kidney_lab.data.store import Sliceable, Store, StoredCase
-from kidney_lab.data.views.boxes import AIR_HU, check_count, check_fraction, check_size, read_box
-from kidney_lab.data.views.planes import median_filter, padding_to_aspect, resize_label, resize_planes
+from kidney_lab.data.views.boxes import AIR_HU, check_count, check_fraction, check_size, read_box, stacked
+from kidney_lab.data.views.planes import median_filter, neighbours_of, padding_to_aspect, resize_label, resize_planes
 from kidney_lab.data.views.roi_source import RoiSource
+from kidney_lab.data.views.window import Corner, Pictured, Window
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Triple
 from kidney_lab.labels import KIDNEY, TUMOR
@@ -41,7 +44,7 @@ class SliceView:
         kidney_fraction: share of slices that hold kidney.
         empty_fraction: share of slices that hold no label; what is left of 1 are slices of any kind.
         denoise: `median` over 3 x 3 pixels of the stored slices, or `none`.
-        quantize: round normalised intensities to whole values, as in images of 8 bits.
+        quantize: round intensities to the 256 grey levels of an image of 8 bits.
     """
 
     spatial_dims: ClassVar[int] = 2
@@ -97,12 +100,11 @@ class SliceView:
         return index, h, w
 
     def read(
-        self, case: StoredCase, labels: Sequence[Sliceable], corner: Triple, shape: Sequence[int]
+        self, case: Pictured, labels: Sequence[Sliceable], corner: Corner, shape: Sequence[int]
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """Reads a box of the slice and its neighbours. See `View.read`."""
         index, h, w = corner
-        picks = np.clip(np.arange(index - self.neighbours, index + self.neighbours + 1), 0, case.shape[0] - 1)
-        first, number = picks[0], picks[-1] + 1 - picks[0]
+        first, number, picks = neighbours_of(index, self.neighbours, case.shape[0])
         if self.size is None and self.denoise == "none":  # the box alone is decoded
             image = read_box(case.image, (first, h, w), (number, *shape), AIR_HU)
         else:
@@ -112,7 +114,29 @@ class SliceView:
         else:
             resized = [resize_label(label[index : index + 1], self.size) for label in labels]
             maps = [read_box(label, (0, h, w), (1, *shape), 0) for label in resized]
-        return image[picks - first], np.concatenate(maps)
+        return image[picks], stacked([label[0] for label in maps], shape)
+
+    def windows(
+        self, shape: Triple, roi: NDArray[np.uint8] | None = None, smallest: Sequence[int] = (1, 1)
+    ) -> list[Window]:
+        """Every slice, whole. See `View.windows`."""
+        size = tuple(self.size or shape[1:])
+        short = [max(0, n - m) for n, m in zip(smallest, size, strict=True)]
+        corner = tuple(-(n // 2) for n in short)
+        window = tuple(m + n for m, n in zip(size, short, strict=True))
+        rows, columns = (slice(0, n) for n in shape[1:])
+        return [Window((index, *corner), window, (slice(index, index + 1), rows, columns)) for index in range(shape[0])]
+
+    def place(self, probabilities: Tensor, window: Window, shape: Triple) -> Tensor:
+        """The answer about a slice, interpolated linearly where the slice was resized. See `View.place`."""
+        size = self.size or shape[1:]
+        h, w = (slice(-c, n - c) for c, n in zip(window.corner[1:], size, strict=True))
+        seen = probabilities[:, h, w]
+        if self.size is not None:
+            (top, left), canvas = padding_to_aspect(shape[1:], self.size)
+            whole = F.interpolate(seen[None], size=canvas, mode="bilinear", align_corners=False)[0]
+            seen = whole[:, -top : shape[1] - top, -left : shape[2] - left]
+        return seen[:, None]
 
     def planes(self, planes: NDArray[np.int16]) -> NDArray[np.int16]:
         """Stored slices `(N, H, W)` as this view shows them: denoised and resized; HU."""

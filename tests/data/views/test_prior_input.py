@@ -174,7 +174,7 @@ class TestPlaces:
 
 
 def test_whole_cases_come_with_what_was_predicted(store, priors):
-    item = WholeCaseDataset(store, CASES, intensity=INTENSITY, priors=priors)[1]
+    item = WholeCaseDataset(store, CASES, priors=priors)[1]
 
     assert item["image"].shape[0] == 1  # the stage itself joins the channels
     np.testing.assert_array_equal(item["prior"][0], priors[CASES[1]].label[...])

@@ -2,13 +2,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from kidney_lab.data.store import Store
 from kidney_lab.data.store_writer import create_store
 from kidney_lab.data.views import AIR_HU, SliceView
 from kidney_lab.data.views.planes import resize_label, resize_planes
+from kidney_lab.data.views.window import Scan
 from kidney_lab.errors import InputError
+from kidney_lab.metrics.dice import dice
 
 LABELS = [1, 2, 3]
 SHARES = {"tumor_fraction": 0.2, "kidney_fraction": 0.3, "empty_fraction": 0.5}
@@ -202,6 +205,47 @@ def test_only_the_slices_and_the_window_are_decoded(sliced):
     view(roi_size=(6, 6), neighbours=1).read(Case, [Spy(case.label)], (4, 3, 15), (6, 12))
 
     assert asked == [(slice(3, 6), slice(3, 9), slice(15, 24)), (slice(4, 5), slice(3, 9), slice(15, 24))]
+
+
+class TestWholeScans:
+    @pytest.mark.parametrize("size", [(24, 24), (10, 12), (40, 30), None])
+    def test_every_slice_is_a_window_that_reads_as_a_sample_does(self, sliced, size):
+        case = sliced["all_kinds"]
+        made = view(size=size, roi_size=size or (20, 24))
+
+        windows = made.windows(case.shape, None, made.roi_size)
+
+        assert [window.corner for window in windows] == [(index, 0, 0) for index in range(12)]
+        for window in windows:
+            expected, _ = made.read(case, [], window.corner, made.roi_size)
+            np.testing.assert_array_equal(made.read(case, [], window.corner, window.shape)[0], expected)
+
+    @pytest.mark.parametrize("size", [(64, 64), (64, 100), (40, 48)])
+    def test_a_mask_comes_back_from_the_resized_slice(self, size):
+        h, w = np.ogrid[:40, :48]
+        mask = ((h - 15) / 10.0) ** 2 + ((w - 30) / 13.0) ** 2 < 1
+        made = view(size=size)
+        (window,) = made.windows((1, 40, 48))
+
+        _, seen = made.read(Scan(np.zeros((1, 40, 48), np.int16)), [mask[None].astype(np.uint8)], (0, 0, 0), size)
+        back = made.place(torch.from_numpy(seen).float(), window, (1, 40, 48))
+
+        assert back.shape == (1, 1, 40, 48)
+        assert dice(back[0, 0].numpy() > 0.5, mask) >= 0.95  # a disc of 20 x 26 pixels; moved by one it has 0.94
+
+    @pytest.mark.parametrize(("size", "smallest"), [((8, 8), (11, 9)), (None, (23, 24)), (None, (4, 30))])
+    def test_what_an_inferer_needs_beyond_a_slice_is_padded_and_cut_off_again(self, sliced, size, smallest):
+        case = sliced["all_kinds"]
+        made = view(size=size, roi_size=size or (20, 24))
+        window = made.windows(case.shape, None, smallest)[3]
+
+        image, _ = made.read(case, [], window.corner, window.shape)
+        back = made.place(torch.from_numpy(image).float(), window, case.shape)
+
+        assert image.shape[1:] == tuple(max(n, m) for n, m in zip(smallest, size or (20, 24), strict=True))
+        assert back.shape == (1, 1, 20, 24)
+        if size is None:
+            np.testing.assert_array_equal(back[0, 0], case.image[3])
 
 
 @pytest.mark.parametrize(
