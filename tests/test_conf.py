@@ -15,14 +15,35 @@ from omegaconf import OmegaConf
 from kidney_lab.composition.messages import describe, to_plain
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
-from kidney_lab.tasks.run_folder import config_hash
+from kidney_lab.methods.pipeline import enabled_stages
+from kidney_lab.tasks.run_folder import RunFolder, config_hash
 
 GROUPS = sorted(folder.name for folder in config_folder().iterdir() if folder.is_dir() and folder.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((config_folder() / group).glob("*.yaml"))]
 EXPERIMENTS = sorted(
     f"{path.parent.name}/{path.stem}" for path in (config_folder().parent / "experiments").glob("*/*.yaml")
 )
-VALUES = ["model.output=labels", "data.spacing=null", "trainer.accumulate_grad_batches=2"]
+MODELS = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
+CASCADE = "model=cascade_unet"
+VALUES = [
+    ["model.output=labels"],
+    ["data.spacing=null"],
+    ["trainer.accumulate_grad_batches=2"],
+    [CASCADE, "model.cascade=false"],
+    [CASCADE, "model.prior=none"],
+    [CASCADE, "model.prior=reference"],
+    [CASCADE, "model.prior=out_of_fold", "model.folds=2"],
+    [CASCADE, "model.roi=predicted"],
+    [CASCADE, "model.deep_supervision=false"],
+    [CASCADE, "model.residual=false"],
+    [CASCADE, "model.residual=false", "model.deep_supervision=false"],
+    [CASCADE, "model.output=regions"],
+    [CASCADE, "loss=dice_ce"],
+    [CASCADE, "loss=dice_ce", "model.output=regions"],
+    [CASCADE, "view.patch_size=null", "view.multiple=4"],
+    [CASCADE, "model.checkpointing=true"],
+    [CASCADE, "augment.device=gpu"],
+]
 
 
 def composed(*overrides):
@@ -91,7 +112,7 @@ def distinct_configs():
     seen = {}
     choices = [[f"{group}={option}"] for group, option in OPTIONS if group not in ("task", "logger", "data", "trainer")]
     tables = [[f"+experiments={experiment}"] for experiment in EXPERIMENTS]
-    for overrides in itertools.chain(choices, [[value] for value in VALUES], tables):
+    for overrides in itertools.chain(choices, VALUES, tables):
         if overrides[0].startswith("preset"):
             continue  # the other sizes are the same configuration with other numbers
         if overrides == ["view=slices"]:
@@ -110,18 +131,20 @@ def smoke_store(tmp_path_factory):
     return dataset, root
 
 
-@pytest.mark.parametrize("overrides", distinct_configs(), ids=lambda overrides: overrides[0])
+@pytest.mark.parametrize("overrides", distinct_configs(), ids=lambda overrides: " ".join(overrides))
 def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store, tmp_path):
-    from kidney_lab.methods.fit import fit_stage
+    from kidney_lab.tasks.stages import StageTraining
 
     dataset, root = smoke_store
-    config = composed(*overrides, "trainer=smoke", "logger=none", "trainer.max_epochs=1")
-    pl.seed_everything(0)
-    for name, stage in config.model.stages.items():
-        store = dataset.prepare(instantiate(stage.grid, _convert_="all"), root / "stores", 1)
-        result = fit_stage(name, config=config, dataset=dataset, store=store, folder=tmp_path, precision="32-true")
-        assert result["steps"] > 0
-        assert result["parameters"] > 0
+    paths = [f"data.root={root / 'data'}", f"prepare.root={root / 'stores'}", "prepare.workers=1"]
+    config = composed(*overrides, *paths, "trainer=smoke", "logger=none", "trainer.max_epochs=1")
+    run = RunFolder(tmp_path, {"stages": {}})
+
+    StageTraining(run, config, dataset, device=torch.device("cpu"), precision="32-true").train()
+
+    assert list(run.record["stages"]) == list(enabled_stages(config.model.stages))
+    for result in run.record["stages"].values():
+        assert (result["epochs"], result["steps"] > 0, result["parameters"] > 0) == (1, True, True)
 
 
 def test_a_view_of_slices_is_refused_by_a_network_of_volumes():
@@ -133,13 +156,15 @@ def test_a_view_of_slices_is_refused_by_a_network_of_volumes():
 
 
 @pytest.mark.parametrize("preset", ["full", "small", "smoke"])
-def test_every_size_of_a_network_takes_a_patch_of_its_own_size(preset):
-    config = composed("data=kits23", f"preset={preset}", "data.root=x", "logger=none")
+@pytest.mark.parametrize("model", MODELS)
+def test_every_size_of_a_network_takes_a_window_of_its_own_size(model, preset):
+    config = composed(f"model={model}", "data=kits23", f"preset={preset}", "data.root=x", "logger=none")
     for stage in config.model.stages.values():
+        window, channels = stage.inferer.roi_size, stage.module.network.get("in_channels", 1)
         with torch.device("meta"):
-            network = instantiate(stage.module.network, _convert_="all")
-            logits = network(torch.empty(1, 1, *stage.view.roi_size))
-        assert logits.shape == (1, 3, *stage.view.roi_size)
+            network = instantiate(stage.module.network, _convert_="all").eval()
+            logits = network(torch.empty(1, channels, *window))
+        assert logits.shape == (1, 3 if config.model.output == "regions" else 4, *window)
 
 
 @pytest.mark.parametrize("option", ["auto", "cpu", "gpu", "ddp", "smoke"])

@@ -61,13 +61,13 @@ def forward_problem(network: nn.Module, input_shape: Sequence[int]) -> str | Non
         input_shape: `(B, C, D, H, W)` or `(B, C, H, W)`.
 
     Returns:
-        What torch says, or that the output is of another size, in one line; or None.
+        What torch or the network says, or that the output is of another size, in one line; or None.
     """
     shadow = copy.deepcopy(network).to("meta").eval()
     try:
         with torch.no_grad():
             logits = shadow(torch.empty(tuple(input_shape), device="meta"))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, InputError) as error:
         return " ".join(str(error).split()).rstrip(".")
     if list(logits.shape[2:]) != list(input_shape[2:]):
         return f"it gives {list(logits.shape[2:])} voxels back"

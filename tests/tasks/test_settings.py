@@ -1,9 +1,12 @@
+import re
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from omegaconf.errors import OmegaConfBaseException
 
 from kidney_lab.composition.messages import describe
 from kidney_lab.composition.resolvers import register_resolvers
@@ -95,6 +98,38 @@ def test_a_setting_of_a_wrong_type_is_one_sentence_without_python(overrides, sen
 )
 def test_settings_at_the_end_of_their_range_work(overrides):
     check(*overrides)
+
+
+CASCADE = "model=cascade_unet"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [], ["model.cascade=false"], ["model.prior=none"], ["model.prior=out_of_fold"], ["model.output=regions"],
+        ["view=patches", "model.roi=none"], ["model.residual=false", "model.deep_supervision=false"],
+    ],
+)  # fmt: skip
+def test_a_cascade_works_with_its_switches(overrides):
+    check(CASCADE, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("model.prior=some", r"model\.prior=some is unknown: choose one of predicted, out_of_fold, reference, none\."),
+        ("model.roi=some", r"model\.roi=some is unknown: choose one of reference, predicted, none\."),
+        ("view=patches", r"The view PatchView has no box that could be laid about the earlier stage's prediction"),
+        ("model.cascade=abc", r"The setting 'abc' is no switch: give true or false\."),
+        ("model.stages.coarse.enabled=false", "The stage fine takes from the stage coarse, which is not enabled"),
+        ("model.coarse.roi_size=[15,16,16]", r"The network of the stage coarse cannot take"),
+        ("scheduler.patience=abc", "The optimizer or scheduler of the stage coarse cannot be made"),
+    ],
+)
+def test_a_cascade_that_cannot_work_is_one_sentence(override, sentence):
+    with pytest.raises((InputError, InstantiationException, OmegaConfBaseException)) as caught:
+        check(CASCADE, override)
+    assert re.search(sentence, describe(caught.value, []))
 
 
 def test_devices_are_counted_on_the_accelerator(monkeypatch):
