@@ -1,5 +1,6 @@
 """A trained method: from a scan to a label map on the scan's own grid, stage after stage."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,6 +22,8 @@ from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage
 
 LabelMap = NDArray[np.uint8]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +125,12 @@ class TrainedMethod:
         """
         return self.segment_in_stages(volume).labels
 
-    def segment_in_stages(self, volume: Volume) -> Segmentation:
+    def segment_in_stages(self, volume: Volume, name: str = "the scan") -> Segmentation:
         """Segments a volume in any orientation, and keeps what each stage said.
 
         Args:
             volume: Hounsfield units.
+            name: of the scan, for warnings.
 
         Returns:
             Label maps on exactly the volume's grid.
@@ -140,14 +144,14 @@ class TrainedMethod:
         def cleaned(output: StageOutput) -> Volume:
             return back(self.clean(output.labels))
 
-        *earlier, (_, last) = self._run_stages(ipl).items()
+        *earlier, (_, last) = self._run_stages(ipl, name).items()
         return Segmentation(
             cleaned(last),
             back(last.labels),
             {name: partial(cleaned, output) for name, output in earlier},
         )
 
-    def _run_stages(self, volume: Volume) -> dict[str, StageOutput]:
+    def _run_stages(self, volume: Volume, scan: str) -> dict[str, StageOutput]:
         """Runs every stage on a volume in memory order; stages on one grid share the prepared image."""
         prepared: dict[GridRecipe, PreparedImage] = {}
         outputs: dict[str, StageOutput] = {}
@@ -158,6 +162,12 @@ class TrainedMethod:
             if stage.earlier is not None:
                 source = outputs[stage.earlier.stage]
                 prior = prior_labels(source.prediction, image.grid.shape, source.stage.module.output.decide)
+                if stage.earlier.roi != "none" and not prior.any():
+                    log.warning(
+                        "%s: the stage %s found nothing, so that the stage %s searches the whole scan, which takes "
+                        "longer and may find what is not there.",
+                        *(scan, stage.earlier.stage, name),
+                    )
             prediction = predict_stage(stage, image.array, prior, device=self.device, precision=self.precision)
             outputs[name] = StageOutput(stage, image, prediction)
         return outputs

@@ -1,5 +1,6 @@
 """What an earlier stage hands on to a later one: its cleaned label map on the later stage's grid."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from kidney_lab.inference.restore import resample_labels
 from kidney_lab.inference.stage import predict_stage
 from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage
+
+log = logging.getLogger(__name__)
 
 
 def prior_labels(prediction: Prediction, shape: Triple, decide: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
@@ -70,7 +73,10 @@ def predict_priors(
         for case in track(missing[rank::world_size], title, disable=rank > 0):
             prior = None if source is None else source[case].label[...]
             prediction = predict_stage(stage, store[case].image[...], prior, device=device, precision=precision)
-            priors.write(case, prior_labels(prediction, onto[case].shape, stage.module.output.decide))
+            labels = prior_labels(prediction, onto[case].shape, stage.module.output.decide)
+            if not labels.any():
+                log.warning("%s: the stage found nothing, so that the next one sees the whole scan.", case)
+            priors.write(case, labels)
         stage.module.cpu()
     if parallel:
         distributed.barrier()

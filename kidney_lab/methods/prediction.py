@@ -10,8 +10,6 @@ from torch.nn import functional as F
 from kidney_lab.data.body import Box
 from kidney_lab.geometry import Triple
 
-Infer = Callable[[Tensor], Tensor]
-
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -42,16 +40,15 @@ class Prediction:
 
 
 def predict_in_boxes(
-    image: Tensor, boxes: Sequence[Box], infer: Infer, *, smallest: Sequence[int], fill: Sequence[float]
+    shape: Triple, boxes: Sequence[Box], infer: Callable[[Box], Tensor], *, smallest: Sequence[int]
 ) -> Prediction:
     """Predicts boxes of a volume; where they overlap, each channel keeps its larger probability.
 
     Args:
-        image: `(C, D, H, W)`.
+        shape: of the volume, `(D, H, W)`.
         boxes: parts of it; they may reach beyond it.
-        infer: `(1, C, d, h, w)` to probabilities `(1, K, d, h, w)`.
+        infer: gives the probabilities `(K, d, h, w)` of a box, which may reach beyond the volume.
         smallest: `(d, h, w)` voxels that a part must have; smaller ones are enlarged on both sides.
-        fill: of every channel beyond the volume.
 
     Returns:
         The prediction in the smallest box of the volume that holds them all.
@@ -61,26 +58,42 @@ def predict_in_boxes(
     """
     if not boxes:
         raise ValueError("there is no box to predict in")
-    d, h, w = image.shape[1:]
-    hull = _hull([_inside(box, (d, h, w)) for box in boxes])
-    result = image.new_empty(0)
-    for number, box in enumerate(boxes):
-        outer, inner = _enlarged(box, smallest), _inside(box, (d, h, w))
-        probabilities = infer(_read(image, outer, fill)[None])[0]
-        probabilities = probabilities[(slice(None), *_relative(inner, outer))]
+    hull = _hull([_inside(box, shape) for box in boxes])
+    result: Tensor | None = None
+    for box in boxes:
+        outer, inner = _enlarged(box, smallest), _inside(box, shape)
+        probabilities = infer(outer)[(slice(None), *_relative(inner, outer))]
         if len(boxes) == 1:
-            return Prediction(probabilities, hull, (d, h, w))
-        if number == 0:
-            result = probabilities.new_zeros((len(probabilities), *(axis.stop - axis.start for axis in hull)))
+            return Prediction(probabilities, hull, shape)
+        if result is None:
+            result = probabilities.new_zeros(len(probabilities), *(axis.stop - axis.start for axis in hull))
         part = result[(slice(None), *_relative(inner, hull))]
         torch.maximum(part, probabilities, out=part)
-    return Prediction(result, hull, (d, h, w))
+    assert result is not None  # for the type checker: there is at least one box
+    return Prediction(result, hull, shape)
 
 
 def whole(shape: Sequence[int]) -> Box:
     """The box of a whole volume."""
     d, h, w = (slice(0, n) for n in shape)
     return d, h, w
+
+
+def read_padded(volume: Tensor, box: Box, fill: float) -> Tensor:
+    """A box of a volume that may reach beyond it; a view where it does not.
+
+    Args:
+        volume: `(C, D, H, W)`.
+        box: of it.
+        fill: what lies beyond the volume.
+
+    Returns:
+        `(C, *box)`.
+    """
+    inner = _inside(box, volume.shape[1:])
+    read = volume[(slice(None), *inner)]
+    pads = [(i.start - o.start, o.stop - i.stop) for i, o in zip(inner, box, strict=True)]
+    return F.pad(read, [n for pair in reversed(pads) for n in pair], value=fill) if any(map(any, pads)) else read
 
 
 def _inside(box: Box, shape: Sequence[int]) -> Box:
@@ -103,15 +116,3 @@ def _hull(boxes: Sequence[Box]) -> Box:
 def _relative(box: Box, to: Box) -> Box:
     d, h, w = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, to, strict=True))
     return d, h, w
-
-
-def _read(image: Tensor, box: Box, fill: Sequence[float]) -> Tensor:
-    """A box of a volume that may reach beyond it; a view where it does not."""
-    shape = image.shape[1:]
-    inner = _inside(box, shape)
-    read = image[(slice(None), *inner)]
-    pads = [(i.start - o.start, o.stop - i.stop) for i, o in zip(inner, box, strict=True)]
-    if not any(map(any, pads)):
-        return read
-    flat = [n for pair in reversed(pads) for n in pair]
-    return torch.cat([F.pad(channel[None], flat, value=value) for channel, value in zip(read, fill, strict=True)])

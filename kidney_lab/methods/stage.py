@@ -1,7 +1,6 @@
 """A stage: one trained part of a method, with the grid and the view that it is trained on."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -24,12 +23,10 @@ from kidney_lab.data.views.roi_boxes import roi_boxes
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
 from kidney_lab.methods.earlier import Earlier
-from kidney_lab.methods.prediction import Prediction, predict_in_boxes, whole
+from kidney_lab.methods.prediction import Prediction, predict_in_boxes, read_padded, whole
 from kidney_lab.methods.supervised import SupervisedSegmentation
 from kidney_lab.transforms.augment import Augment
 from kidney_lab.transforms.normalize import RoundIntensity, foreground_normalizer
-
-log = logging.getLogger(__name__)
 
 INTENSITY_FILE, VIEW_FILE = "intensity.json", "view.json"
 
@@ -116,7 +113,7 @@ class Stage:
         """Reads back what `save` wrote.
 
         Raises:
-            InputError: the intensities need statistics, and there are none.
+            InputError: the intensities need statistics, or the view the size of a box, and there are none.
         """
         normalizer = foreground_normalizer(self.intensity)
         if normalizer is not None:
@@ -129,6 +126,11 @@ class Stage:
         if (folder / VIEW_FILE).is_file():
             self.view = copy(self._configured_view)
             vars(self.view).update(json.loads((folder / VIEW_FILE).read_text(encoding="utf-8")))
+        if isinstance(self.view, RoiView) and self.view.size is None:
+            raise InputError(
+                f"{folder} lacks {VIEW_FILE}, the size of the box that the training found: bring that file back, or "
+                "train again."
+            )
 
     def predict(self, image: Tensor, prior: Tensor | None) -> Prediction:
         """Predicts a whole volume, in the region of interest where the earlier stage gives one.
@@ -138,29 +140,29 @@ class Stage:
             prior: `(1, D, H, W)` labels that the earlier stage predicted; None where there is no earlier stage.
 
         Returns:
-            The prediction. Where the earlier stage found nothing the whole volume is searched, with a warning.
+            The prediction. Where the earlier stage found nothing, the whole volume is searched.
         """
-        boxes, fill = [whole(image.shape[1:])], [self._air()] * len(image)
-        if self.earlier is not None and prior is not None:
-            if self.earlier.roi != "none":
-                boxes = self._boxes(prior) or boxes
-            if self.earlier.values:
-                image = torch.cat([image, one_hot(prior, self.earlier.values).to(image)])
-                fill += [0.0] * self.earlier.channels
-        return predict_in_boxes(image, boxes, self.module.infer, smallest=self._window(), fill=fill)
+        air = self._air()
 
-    def _boxes(self, prior: Tensor) -> list[Box]:
-        """Boxes of the view's size about what the earlier stage found."""
+        def infer(box: Box) -> Tensor:
+            part = read_padded(image, box, air)
+            if prior is not None and self.earlier is not None and self.earlier.values:
+                labels = read_padded(prior, box, 0)
+                part = torch.cat([part, one_hot(labels, self.earlier.values).to(part)])
+            return self.module.infer(part[None])[0]
+
+        d, h, w = image.shape[1:]
+        return predict_in_boxes((d, h, w), self._boxes(image, prior), infer, smallest=self._window())
+
+    def _boxes(self, image: Tensor, prior: Tensor | None) -> list[Box]:
+        """Boxes of the view's size about what the earlier stage found; else the whole volume."""
+        everything = [whole(image.shape[1:])]
+        if prior is None or self.earlier is None or self.earlier.roi == "none":
+            return everything
         size = getattr(self.view, "size", None)
         if size is None:
             raise RuntimeError("the box has no size before the stage is fitted")
-        boxes = roi_boxes(prior[0].cpu().numpy(), size)
-        if not boxes:
-            log.warning(
-                "The stage before found nothing in a scan: the whole scan is searched instead, which takes longer and "
-                "may find what is not there."
-            )
-        return boxes
+        return roi_boxes(prior[0].cpu().numpy(), size) or everything
 
     def _air(self) -> float:
         """What the network sees of air, which lies beyond the volume."""

@@ -245,7 +245,7 @@ class TestCascade:
         stages = cascade(size=(4, 4, 4), network=Alone()) | {"coarse": stage(network=Nothing())}
 
         np.testing.assert_array_equal(trained(stages).segment(scan(), SPACING), wanted())
-        assert "found nothing in a scan" in caplog.text
+        assert "the scan: the stage coarse found nothing" in caplog.text
 
 
 def test_what_each_stage_said_and_what_post_processing_changed_are_told():

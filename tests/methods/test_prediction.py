@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kidney_lab.methods.prediction import Prediction, predict_in_boxes, whole
+from kidney_lab.methods.prediction import Prediction, predict_in_boxes, read_padded, whole
 
 SHAPE = (7, 8, 9)
 IMAGE = torch.arange(float(np.prod(SHAPE))).reshape(1, *SHAPE) + 1
@@ -25,9 +25,16 @@ def box(*ends: tuple[int, int]) -> tuple[slice, slice, slice]:
     return d, h, w
 
 
-def predict(*boxes, image=IMAGE, smallest=(1, 1, 1), fill=(-5.0,)) -> tuple[Prediction, list[Tensor]]:
+def predict_image(image, boxes, infer, *, smallest=(1, 1, 1), fill=0.0) -> Prediction:
+    def read_and_infer(box) -> Tensor:
+        return infer(read_padded(image, box, fill)[None])[0]
+
+    return predict_in_boxes(tuple(image.shape[1:]), boxes, read_and_infer, smallest=smallest)
+
+
+def predict(*boxes, image=IMAGE, smallest=(1, 1, 1)) -> tuple[Prediction, list[Tensor]]:
     spy = Spy()
-    return predict_in_boxes(image, boxes, spy, smallest=smallest, fill=fill), spy.seen
+    return predict_image(image, boxes, spy, smallest=smallest, fill=-5.0), spy.seen
 
 
 def test_a_box_is_predicted_alone_and_goes_to_its_place():
@@ -47,12 +54,12 @@ def test_the_whole_volume_is_a_box():
     assert torch.equal(seen, IMAGE[None])
 
 
-def test_beyond_the_volume_every_channel_has_its_own_fill_and_no_prediction():
+def test_beyond_the_volume_lies_the_fill_and_no_prediction():
     image = torch.cat([IMAGE, IMAGE + 1000])
-    predicted, (seen,) = predict(box((-2, 3), (5, 10), (7, 11)), image=image, fill=(-5.0, 0.0))
+    predicted, (seen,) = predict(box((-2, 3), (5, 10), (7, 11)), image=image)
 
-    expected = np.pad(image.numpy(), ((0, 0), (2, 0), (0, 2), (0, 2)))[:, 0:5, 5:10, 7:11]
-    expected[0][expected[0] == 0] = -5.0
+    padded = np.pad(image.numpy(), ((0, 0), (2, 0), (0, 2), (0, 2)), constant_values=-5.0)
+    expected = padded[:, 0:5, 5:10, 7:11]
     np.testing.assert_array_equal(seen[0], expected)
     assert predicted.box == box((0, 3), (5, 8), (7, 9))
     assert torch.equal(predicted.probabilities[0], IMAGE[0][predicted.box])
@@ -85,7 +92,7 @@ def test_overlapping_boxes_keep_the_larger_probability_of_each_channel_in_the_bo
         value = 0.3 if part.flatten()[0] == 1 else 0.6  # the first box begins with the volume's first voxel
         return torch.stack([torch.full(part.shape[2:], value), torch.full(part.shape[2:], 1 - value)])[None]
 
-    predicted = predict_in_boxes(IMAGE, [first, second], infer, smallest=(1, 1, 1), fill=(0.0,))
+    predicted = predict_image(IMAGE, [first, second], infer)
 
     expected = torch.zeros(2, *SHAPE)
     expected[(slice(None), *first)] = torch.tensor([0.3, 0.7]).view(2, 1, 1, 1)
@@ -101,9 +108,7 @@ def test_the_order_of_the_boxes_is_of_no_matter():
     def infer(part: Tensor) -> Tensor:
         return torch.cat([part, part.flip(2)], dim=1)
 
-    one, other = (
-        predict_in_boxes(IMAGE, order, infer, smallest=(5, 5, 5), fill=(0.0,)) for order in (boxes, boxes[::-1])
-    )
+    one, other = (predict_image(IMAGE, order, infer, smallest=(5, 5, 5)) for order in (boxes, boxes[::-1]))
 
     assert one.box == other.box
     assert torch.equal(one.probabilities, other.probabilities)

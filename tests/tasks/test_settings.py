@@ -108,6 +108,7 @@ CASCADE = "model=cascade_unet"
     [
         [], ["model.cascade=false"], ["model.prior=none"], ["model.prior=out_of_fold"], ["model.output=regions"],
         ["view=patches", "model.roi=none"], ["model.residual=false", "model.deep_supervision=false"],
+        ["model.from_coarse.labels=[kidney]"], ["model.from_coarse.prior=none"],
     ],
 )  # fmt: skip
 def test_a_cascade_works_with_its_switches(overrides):
@@ -120,7 +121,10 @@ def test_a_cascade_works_with_its_switches(overrides):
         ("model.prior=some", r"model\.prior=some is unknown: choose one of predicted, out_of_fold, reference, none\."),
         ("model.roi=some", r"model\.roi=some is unknown: choose one of reference, predicted, none\."),
         ("view=patches", r"The view PatchView has no box that could be laid about the earlier stage's prediction"),
-        ("model.cascade=abc", r"The setting 'abc' is no switch: give true or false\."),
+        ("model.cascade=abc", r"^model\.cascade=abc is no switch: give true or false\.$"),
+        ("model.residual=no", r"^model\.residual=no is no switch: give true or false\.$"),
+        ("loss.batch=off", r"^loss\.batch=off is no switch: give true or false\.$"),
+        ("model.prior_radius=[0,1]", r"^corrupt: radius_range=\[0, 1\] \(model\.prior_radius\) must be"),
         ("model.stages.coarse.enabled=false", "The stage fine takes from the stage coarse, which is not enabled"),
         ("model.coarse.roi_size=[15,16,16]", r"The network of the stage coarse cannot take"),
         ("scheduler.patience=abc", "The optimizer or scheduler of the stage coarse cannot be made"),
@@ -130,6 +134,18 @@ def test_a_cascade_that_cannot_work_is_one_sentence(override, sentence):
     with pytest.raises((InputError, InstantiationException, OmegaConfBaseException)) as caught:
         check(CASCADE, override)
     assert re.search(sentence, describe(caught.value, []))
+
+
+def test_an_unknown_prior_is_refused_even_without_the_cascade():
+    with pytest.raises((InputError, OmegaConfBaseException, InstantiationException)) as caught:
+        check(CASCADE, "model.cascade=false", "model.prior=foo")
+    assert re.search(r"^model\.prior=foo is unknown: choose one of predicted,", describe(caught.value, []))
+
+
+def test_a_spacing_that_is_none_is_told_as_one():
+    with pytest.raises((InputError, InstantiationException)) as caught:
+        check(CASCADE, "data.spacing=native")
+    assert re.search(r"^The spacing is native, but must be three mm above 0 \(D, H, W\)", describe(caught.value, []))
 
 
 def test_devices_are_counted_on_the_accelerator(monkeypatch):

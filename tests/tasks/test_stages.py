@@ -18,6 +18,7 @@ from kidney_lab.data.priors import Priors
 from kidney_lab.data.sampling import SampleKey
 from kidney_lab.data.splits import Split
 from kidney_lab.data.views.prior_input import one_hot
+from kidney_lab.errors import InputError
 from kidney_lab.geometry import Volume, grid_from_spacing, reorient
 from kidney_lab.inference.load import load_method, load_stage
 from kidney_lab.inference.priors import prior_labels
@@ -440,7 +441,7 @@ class TestScoredCases:
     def test_a_stage_1_that_finds_nothing_leaves_the_whole_scan_to_stage_2(self, finished, tmp_path, caplog):
         run = self.segmented(finished, tmp_path / "run", favoured=0)
 
-        assert "found nothing in a scan: the whole scan is searched instead" in caplog.text
+        assert "the stage coarse found nothing, so that the stage fine searches the whole scan" in caplog.text
         for case in finished.dataset.split.test:
             assert read_volume(run / "predictions" / f"{case}.nii.gz").array.shape == SHAPE
             assert not read_volume(run / "stages" / "coarse" / "predictions" / f"{case}.nii.gz").array.any()
@@ -498,3 +499,27 @@ def test_the_cascade_overfits_two_phantom_cases(tmp_path):
         image, reference = made.dataset.cases[case].image, made.dataset.cases[case].read_label().array
         tumor = reorient(method.segment_volume(read_volume(image))).array == 2
         assert 2 * (tumor & (reference == 2)).sum() / (tumor.sum() + (reference == 2).sum()) > 0.9
+
+
+class TestWhatIsToldBeforeTheFirstStageIsTrained:
+    def test_more_folds_than_training_cases(self, root, tmp_path):
+        made = training(root, tmp_path, "model.prior=out_of_fold", "model.folds=99")
+
+        with pytest.raises(InputError, match=r"model\.folds=99"):
+            made.check()
+
+    def test_one_checkpoint_for_several_stages(self, root, finished, tmp_path):
+        file = finished.run.path / "stages" / "coarse" / "best.ckpt"
+        made = training(root, tmp_path, f"init={file}")
+
+        with pytest.raises(InputError, match="is one checkpoint, but the model has the stages coarse, fine"):
+            made.check()
+
+    def test_weights_that_fit_the_first_stage_and_not_the_second(self, root, finished, tmp_path):
+        made = training(root, tmp_path, f"init={finished.run.path}", "model.prior=none")
+
+        with pytest.raises(InputError, match="does not fit this model"):
+            made.check()
+
+    def test_a_run_whose_stages_fit_is_no_fault(self, root, finished, tmp_path):
+        training(root, tmp_path, f"init={finished.run.path}", "model.prior=out_of_fold", "model.folds=3").check()
