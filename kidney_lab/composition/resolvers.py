@@ -2,12 +2,15 @@
 
 import copy
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
-from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf import Container, DictConfig, OmegaConf, flag_override
 
 from kidney_lab.composition.search_path import config_groups
 from kidney_lab.errors import InputError
+
+PRIORS: Final = ("predicted", "out_of_fold", "reference", "none")
+"""What may fill the channels of an earlier stage, see `kidney_lab.methods.earlier.Earlier`."""
 
 
 def out_channels(output: str, labels: Collection[str], regions: Collection[str]) -> int:
@@ -36,31 +39,35 @@ def equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def choose(condition: bool, when_true: Any, when_false: Any) -> Any:
+def choose(key: str, when_true: Any, when_false: Any, *, _root_: Container) -> Any:
     """One of two config values.
 
     Args:
-        condition: which.
+        key: of the switch that decides, such as `model.cascade`; by its name, so that a wrong value can be told.
         when_true: value or node.
         when_false: value or node.
+        _root_: the whole configuration, which OmegaConf hands over.
 
     Raises:
-        InputError: the condition is neither true nor false.
+        InputError: the switch is neither true nor false.
     """
-    if not isinstance(condition, bool):
-        raise InputError(f"The setting {condition!r} is no switch: give true or false.")
-    return when_true if condition else when_false
+    return when_true if _switch(key, OmegaConf.select(_root_, key)) else when_false
 
 
 def prior_channels(cascade: bool, prior: str, labels: Collection[str]) -> int:
     """Input channels of a network that sees the image and, as further channels, an earlier stage's labels.
 
     Args:
-        cascade: whether there is an earlier stage.
-        prior: what fills the further channels; `none`: there are none.
-        labels: names of the dataset's foreground labels.
+        cascade: `model.cascade`, whether there is an earlier stage.
+        prior: `model.prior`, what fills the further channels; `none`: there are none.
+        labels: names of the labels that the network sees.
+
+    Raises:
+        InputError: `cascade` is neither true nor false, or `prior` unknown, with or without an earlier stage.
     """
-    return 1 + (len(labels) if cascade and prior != "none" else 0)
+    if prior not in PRIORS:
+        raise InputError(f"model.prior={prior} is unknown: choose one of {', '.join(PRIORS)}.")
+    return 1 + (len(labels) if _switch("model.cascade", cascade) and prior != "none" else 0)
 
 
 def halving(levels: int) -> list[float]:
@@ -73,12 +80,12 @@ def halving(levels: int) -> list[float]:
         `[2 ** (n - 1), ..., 2, 1]` over their sum, `2 ** n - 1`.
 
     Raises:
-        InputError: `levels` is less than 1.
+        InputError: `levels` is no whole number from 1 on.
 
     >>> halving(2)
     [0.6666666666666666, 0.3333333333333333]
     """
-    if levels < 1:
+    if not isinstance(levels, int) or isinstance(levels, bool) or levels < 1:
         raise InputError(f"${{halving:{levels}}} asks for {levels} weights: deep supervision has at least 1 level.")
     return [2**level / (2**levels - 1) for level in reversed(range(levels))]
 
@@ -128,6 +135,13 @@ def root(value: float, degree: int) -> float:
     if value <= 0 or degree < 1:
         raise InputError(f"${{root:{value},{degree}}} has no value: give a number above 0 and a degree of 1 or more.")
     return float(value ** (1 / degree))
+
+
+def _switch(key: str, value: Any) -> bool:
+    """A value that is either true or false; any text would count as true, `no` and `off` too."""
+    if not isinstance(value, bool):
+        raise InputError(f"{key}={value} is no switch: give true or false.")
+    return value
 
 
 def register_resolvers() -> None:

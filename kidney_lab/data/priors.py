@@ -56,22 +56,25 @@ class Priors:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._cases: dict[str, StoredPrior] = {}
 
     def missing(self, cases: Sequence[str]) -> list[str]:
         """Those of the cases that are not predicted yet."""
         return [case for case in cases if not (self.path / case).is_dir()]
 
     def __getitem__(self, case: str) -> StoredPrior:
-        """Gives the prediction of one case.
+        """Gives the prediction of one case, the same object every time: what is found out about it is kept with it.
 
         Raises:
             InputError: there is none.
         """
-        if not (self.path / case).is_dir():
-            raise InputError(
-                f"{self.path} lacks the earlier stage's prediction of {case}: go on with the run by resume=."
-            )
-        return StoredPrior(self.path / case)
+        if case not in self._cases:
+            if not (self.path / case).is_dir():
+                raise InputError(
+                    f"{self.path} lacks the earlier stage's prediction of {case}: go on with the run by resume=."
+                )
+            self._cases[case] = StoredPrior(self.path / case)
+        return self._cases[case]
 
     def write(self, case: str, labels: NDArray[np.uint8]) -> None:
         """Keeps the prediction of one case; one that is there already is kept.

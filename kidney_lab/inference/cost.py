@@ -50,11 +50,12 @@ class CostMeter:
         self.method = method
         self._flops: dict[tuple[str, tuple[int, ...]], int] = {}
 
-    def segment(self, volume: Volume) -> tuple[Segmentation, CaseCost]:
+    def segment(self, volume: Volume, name: str = "the scan") -> tuple[Segmentation, CaseCost]:
         """Segments a volume in any orientation.
 
         Args:
             volume: Hounsfield units.
+            name: of the scan, for warnings.
 
         Returns:
             What `TrainedMethod.segment_in_stages` gives, and what it took.
@@ -66,7 +67,7 @@ class CostMeter:
         reset_peak()
         with _windows_of(networks) as windows:
             started = time.perf_counter()
-            segmentation = self.method.segment_in_stages(volume)
+            segmentation = self.method.segment_in_stages(volume, name)
             seconds = time.perf_counter() - started
         cost = CaseCost(
             seconds=round(seconds, 3),

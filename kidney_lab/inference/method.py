@@ -1,5 +1,6 @@
 """A trained method: from a scan to a label map on the scan's own grid, stage after stage."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from kidney_lab.data.nifti import read_volume
 from kidney_lab.data.prepare import GridRecipe, PreparedImage, prepare_image
+from kidney_lab.data.views import RoiView
 from kidney_lab.geometry import Spacing, Volume, grid_from_spacing, reorient
 from kidney_lab.inference.combine import Combine, LastStage
 from kidney_lab.inference.postprocessing import PostProcessing
@@ -23,6 +25,8 @@ from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage
 
 LabelMap = NDArray[np.uint8]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +136,12 @@ class TrainedMethod:
         """
         return self.segment_in_stages(volume).labels
 
-    def segment_in_stages(self, volume: Volume) -> Segmentation:
+    def segment_in_stages(self, volume: Volume, name: str = "the scan") -> Segmentation:
         """Segments a volume in any orientation, and keeps what each stage said.
 
         Args:
             volume: Hounsfield units.
+            name: of the scan, for warnings.
 
         Returns:
             Label maps on exactly the volume's grid.
@@ -150,7 +155,7 @@ class TrainedMethod:
         def told(output: StageOutput) -> Volume:
             return back(self.clean(output.labels) if output.marks_kidneys else output.labels)
 
-        outputs = self._run_stages(ipl)
+        outputs = self._run_stages(ipl, name)
         labels = self.combine({name: partial(getattr, output, "labels") for name, output in outputs.items()})
         *earlier, last = outputs
         if labels is not outputs[last].labels:
@@ -159,7 +164,7 @@ class TrainedMethod:
             back(self.clean(labels)), back(labels), {name: partial(told, outputs[name]) for name in earlier}
         )
 
-    def _run_stages(self, volume: Volume) -> dict[str, StageOutput]:
+    def _run_stages(self, volume: Volume, scan: str) -> dict[str, StageOutput]:
         """Runs every stage on a volume in memory order; stages on one grid share the prepared image."""
         prepared: dict[GridRecipe, PreparedImage] = {}
         outputs: dict[str, StageOutput] = {}
@@ -170,6 +175,12 @@ class TrainedMethod:
             if stage.earlier is not None:
                 source = outputs[stage.earlier.stage]
                 prior = prior_labels(source.prediction, image.grid.shape, source.stage.module.output)
+                if isinstance(stage.view, RoiView) and stage.earlier.roi != "none" and not prior.any():
+                    log.warning(
+                        "%s: the stage %s found nothing, so that the stage %s searches the whole scan, which takes "
+                        "longer and may find what is not there.",
+                        *(scan, stage.earlier.stage, name),
+                    )
             prediction = predict_stage(stage, image.array, prior, device=self.device, precision=self.precision)
             outputs[name] = StageOutput(stage, image, prediction)
         return outputs

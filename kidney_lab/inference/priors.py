@@ -1,5 +1,6 @@
 """What an earlier stage hands on to a later one: its cleaned label map on the later stage's grid."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ from kidney_lab.labels import KIDNEY
 from kidney_lab.methods.output import Output
 from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage
+
+log = logging.getLogger(__name__)
 
 
 def prior_labels(prediction: Prediction, shape: Triple, output: Output) -> NDArray[np.uint8]:
@@ -74,7 +77,10 @@ def predict_priors(
         for case in track(missing[rank::world_size], title, disable=rank > 0):
             prior = None if source is None else source[case].label[...]
             prediction = predict_stage(stage, store[case].image[...], prior, device=device, precision=precision)
-            priors.write(case, prior_labels(prediction, onto[case].shape, stage.module.output))
+            labels = prior_labels(prediction, onto[case].shape, stage.module.output)
+            if not labels.any():
+                log.warning("%s: the stage found nothing, and hands on an empty label map.", case)
+            priors.write(case, labels)
         stage.module.cpu()
     if parallel:
         distributed.barrier()

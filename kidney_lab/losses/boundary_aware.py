@@ -3,11 +3,12 @@
 "Cascade 3D U-Net" (master's thesis, University of Melbourne 2024). Section 3.3 calls the mean of the two an evaluation
 metric, chapter 5 the loss; both readings are here: this is the loss, and the scores of label maps are
 `kidney_lab.metrics.generalized_dice` and `kidney_lab.metrics.surface`. The thesis leaves open how surface Dice becomes
-differentiable (`kidney_lab.losses.surface_dice`), its tolerance, and the weights of the classes.
+differentiable (`kidney_lab.losses.surface_dice`), its tolerance, and the weights of the classes. The tolerance is one
+voxel here, of whatever grid: the stages of a cascade have different ones, and one loss.
 """
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from kidney_lab.errors import InputError
 from kidney_lab.losses.generalized_dice import Weight, generalized_dice
-from kidney_lab.losses.surface_dice import Form, band_radius, soft_surface_dice
+from kidney_lab.losses.surface_dice import Form, soft_surface_dice
 
 
 class BoundaryAwareLoss(nn.Module):
@@ -36,8 +37,7 @@ class BoundaryAwareLoss(nn.Module):
         sigmoid: the input is logits of channels that may overlap.
         softmax: the input is logits of classes that exclude each other. With neither, it is probabilities.
         batch: sums over the samples before dividing: a patch alone often holds none of a class.
-        tolerance_mm: distance at which a border still counts as found; as many voxels as fit in, at least one.
-        spacing: distance between voxels, (D, H, W), in mm; None: unknown, the tolerance is one voxel.
+        tolerance_voxels: distance at which a border still counts as found, in voxels; one for every axis, or (D, H, W).
         surface_form: "nikolov" or "thesis", see `soft_surface_dice`.
         surface_weight: share of surface Dice, 0 to 1; the thesis' is half.
         w_type: weight of a class in generalised Dice by its volume, "square", "simple" or "uniform".
@@ -55,8 +55,7 @@ class BoundaryAwareLoss(nn.Module):
         sigmoid: bool = False,
         softmax: bool = False,
         batch: bool = False,
-        tolerance_mm: float = 1.0,
-        spacing: Sequence[float] | None = None,
+        tolerance_voxels: int | Sequence[int] = 1,
         surface_form: Form = "nikolov",
         surface_weight: float = 0.5,
         w_type: Weight = "square",
@@ -64,15 +63,17 @@ class BoundaryAwareLoss(nn.Module):
         smooth: float = 1e-5,
     ) -> None:
         super().__init__()
+        _check_switches(include_background=include_background, sigmoid=sigmoid, softmax=softmax, batch=batch)
         _check_activation(sigmoid=sigmoid, softmax=softmax, ce=ce)
         _check_choice("surface_form", surface_form, get_args(Form))
         _check_choice("w_type", w_type, get_args(Weight))
-        _check_numbers(tolerance_mm=tolerance_mm, surface_weight=surface_weight, spacing=spacing)
+        if not 0 <= surface_weight <= 1:
+            raise InputError(f"loss.surface_weight={surface_weight} must lie in 0 to 1: the thesis' is 0.5.")
         self.include_background = include_background
         self.sigmoid = sigmoid
         self.softmax = softmax
         self.batch = batch
-        self.radius = (1, 1, 1) if spacing is None else band_radius(tolerance_mm, spacing)
+        self.radius = _radius(tolerance_voxels)
         self.surface_form: Form = surface_form
         self.surface_weight = surface_weight
         self.w_type: Weight = w_type
@@ -153,13 +154,19 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise InputError(f"loss.{name}={value} is unknown: choose one of {', '.join(choices)}.")
 
 
-def _check_numbers(*, tolerance_mm: float, surface_weight: float, spacing: Sequence[float] | None) -> None:
-    if not 0 <= tolerance_mm < float("inf"):
-        raise InputError(f"loss.tolerance_mm={tolerance_mm} must be 0 mm or more: choose about one voxel, such as 1.0.")
-    if not 0 <= surface_weight <= 1:
-        raise InputError(f"loss.surface_weight={surface_weight} must lie in 0 to 1: the thesis' is 0.5.")
-    if spacing is not None and not (len(spacing) == 3 and all(0 < step < float("inf") for step in spacing)):
+def _check_switches(**switches: Any) -> None:
+    """Refuses what is neither true nor false: any text would count as true, `no` and `off` too."""
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise InputError(f"loss.{name}={value} is no switch: give true or false.")
+
+
+def _radius(tolerance: Any) -> tuple[int, ...]:
+    """Voxels of tolerance along (D, H, W)."""
+    voxels = tuple(tolerance) if isinstance(tolerance, Sequence) else (tolerance,) * 3
+    if len(voxels) != 3 or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in voxels):
         raise InputError(
-            f"loss.spacing={list(spacing)} must be three positive numbers (D, H, W) in mm, or null for a tolerance of "
-            "one voxel: take it from the stage's grid."
+            f"loss.tolerance_voxels={tolerance} is no tolerance: give a whole number from 0 on, or three in the order "
+            "(D, H, W)."
         )
+    return voxels

@@ -8,36 +8,19 @@ differentiable. Chosen here:
   smallest. For a mask these are the voxels on both sides of the surface. Neighbours beyond the edge of the volume are
   left out, so that there is no border along the edge: a patch cuts organs there, they do not end. The metric, which
   sees whole scans, takes the outside for background.
-* The voxels within the tolerance of a border are its largest value in a box about each voxel. Along an axis the box
-  reaches as many voxels as fit into the tolerance, and at least one (`band_radius`).
+* The voxels within the tolerance of a border are its largest value in a box about each voxel, which reaches as many
+  voxels along each axis as the tolerance has.
 
 Far from the border of the target nothing here says which way to go: it needs a loss of volumes beside it.
 """
 
 from collections.abc import Sequence
-from math import floor
 from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
 
 Form = Literal["nikolov", "thesis"]
-
-
-def band_radius(tolerance_mm: float, spacing: Sequence[float]) -> tuple[int, ...]:
-    """Voxels that the tolerance reaches along each axis: those that fit into it, and at least one.
-
-    Args:
-        tolerance_mm: distance in mm.
-        spacing: distance between voxels, (D, H, W), in mm.
-
-    Returns:
-        Voxels, one count per entry of `spacing`.
-
-    >>> band_radius(2.0, (3.0, 0.78, 0.78))
-    (1, 2, 2)
-    """
-    return tuple(max(1, floor(tolerance_mm / step + 1e-6)) for step in spacing)
 
 
 def soft_surface_dice(

@@ -12,7 +12,7 @@ What the paper leaves open, and what was chosen:
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -26,6 +26,11 @@ from kidney_lab.losses.difficulty import DifficultyLoss, SegmentationTerms
 from kidney_lab.methods.discriminators import Discriminators, Level, at_scale, supervised_levels
 from kidney_lab.methods.output import Output
 from kidney_lab.methods.supervised import Batch, SupervisedSegmentation
+
+WAITING_STRATEGY: Final = (
+    "trainer.strategy=ddp expects gradients of all weights in every backward pass, but discriminators and segmentation "
+    "network take turns: choose trainer=ddp with trainer.strategy=ddp_find_unused_parameters_true."
+)
 
 
 class AdversarialSegmentation(SupervisedSegmentation):
@@ -108,10 +113,7 @@ class AdversarialSegmentation(SupervisedSegmentation):
         """
         model = self.trainer.model
         if isinstance(model, DistributedDataParallel) and self.discriminators and not model.find_unused_parameters:
-            raise InputError(
-                "trainer.strategy=ddp expects gradients of all weights in every backward pass, but discriminators and "
-                "segmentation network take turns: set trainer.strategy=ddp_find_unused_parameters_true."
-            )
+            raise InputError(WAITING_STRATEGY)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Trains the segmentation network on a batch of patches, then the discriminators on what it has predicted."""

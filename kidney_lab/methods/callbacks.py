@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from kidney_lab.files import replacing
 from kidney_lab.labels import LABELS, TUMOR
 
 log = logging.getLogger(__name__)
+
+WINDOW_HU: Final = (-160.0, 240.0)
+"""Soft-tissue window: what is shown black and white."""
 
 
 class EpochTable(pl.Callback):
@@ -76,7 +79,7 @@ class LogSlices(pl.Callback):
     """Logs slices of validation cases with predicted and reference masks to W&B, where that is the logger.
 
     Args:
-        n_slices: cases shown, one slice each: the one with the most tumor.
+        n_slices: cases shown, one slice each: the one with the most tumor, in a soft-tissue window.
     """
 
     def __init__(self, n_slices: int) -> None:
@@ -98,10 +101,10 @@ class LogSlices(pl.Callback):
         names = {0: "background", **{value: name for name, value in LABELS.items()}}
         image, reference = batch["image"][0], batch["label"][0]
         z = int((reference == TUMOR).sum(dim=(1, 2)).argmax())
+        black, white = WINDOW_HU
+        shown = ((image[z].float() - black) / (white - black)).clamp(0, 1)
         masks = {
             key: {"mask_data": volume[z].to(torch.uint8).cpu().numpy(), "class_labels": names}
             for key, volume in (("prediction", outputs), ("reference", reference))
         }
-        logger.log_image(
-            f"slices/{batch['case']}", [image[z].float().cpu().numpy()], step=trainer.global_step, masks=[masks]
-        )
+        logger.log_image(f"slices/{batch['case']}", [shown.cpu().numpy()], step=trainer.global_step, masks=[masks])

@@ -47,6 +47,9 @@ class Earlier:
         for key, value, kinds in (("prior", self.prior, get_args(PriorKind)), ("roi", self.roi, get_args(RoiKind))):
             if value not in kinds:
                 raise InputError(f"model.{key}={value} is unknown: choose one of {', '.join(kinds)}.")
+        unknown = [str(name) for name in self.labels if name not in LABELS]
+        if unknown:
+            raise InputError(f"model.from_coarse.labels holds {', '.join(unknown)}: choose from {', '.join(LABELS)}.")
 
     @property
     def channels(self) -> int:

@@ -23,6 +23,7 @@ from kidney_lab.data.priors import Priors
 from kidney_lab.data.splits import Split
 from kidney_lab.data.store import Store
 from kidney_lab.errors import InputError
+from kidney_lab.files import replacing
 from kidney_lab.labels import LABELS
 from kidney_lab.methods.callbacks import EpochTable
 from kidney_lab.methods.cost import count_flops, count_parameters
@@ -97,7 +98,7 @@ def fit_stage(
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "wall_time_s": round(time.monotonic() - started, 1),
-        "best": _best(best, checkpoints),
+        "best": _best(best, checkpoints, trainer),
     }
 
 
@@ -124,10 +125,12 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
             signal.signal(signal.SIGINT, on_interrupt)
 
 
-def _best(callback: ModelCheckpoint, checkpoints: Path) -> dict[str, Any]:
+def _best(callback: ModelCheckpoint, checkpoints: Path, trainer: pl.Trainer) -> dict[str, Any]:
     best = checkpoints / "best.ckpt"
-    if not best.is_file():
-        shutil.copy(checkpoints / "last.ckpt", best)  # it ended before its first validation: the last is all there is
+    if trainer.is_global_zero and not best.is_file():
+        with replacing(best) as temporary:  # it ended before its first validation: the last is all there is
+            shutil.copy(checkpoints / "last.ckpt", temporary)
+    trainer.strategy.barrier()
     state = torch.load(best, map_location="cpu", weights_only=True)
     score = callback.best_model_score
     return {"monitor": callback.monitor, "value": None if score is None else float(score), "epoch": state["epoch"]}

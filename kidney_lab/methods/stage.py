@@ -113,7 +113,7 @@ class Stage:
         """Reads back what `save` wrote.
 
         Raises:
-            InputError: the intensities need statistics, and there are none.
+            InputError: the intensities need statistics, or the view the size of a box, and there are none.
         """
         normalizer = foreground_normalizer(self.intensity)
         if normalizer is not None:
@@ -126,6 +126,11 @@ class Stage:
         if (folder / VIEW_FILE).is_file():
             self.view = copy(self._configured_view)
             vars(self.view).update(json.loads((folder / VIEW_FILE).read_text(encoding="utf-8")))
+        if isinstance(self.view, RoiView) and self.view.size is None:
+            raise InputError(
+                f"{folder} lacks {VIEW_FILE}, the size of the box that the training found: bring that file back, or "
+                "train again."
+            )
 
     def predict(self, image: Tensor, prior: Tensor | None) -> Prediction:
         """Predicts a whole volume, in the windows that the view cuts it into.

@@ -33,7 +33,7 @@ class PlainUNet3d(nn.Module):
         supervised_levels: decoder outputs that have a head, from the finest on; 1: no deep supervision.
 
     Raises:
-        InputError: the numbers of levels do not agree.
+        InputError: the numbers of levels do not agree, or there cannot be so many heads.
     """
 
     def __init__(
@@ -94,7 +94,8 @@ def _check_levels(n_levels: int, n_strides: int, n_kernels: int, supervised_leve
             "for every level, two levels at least, and one stride less: set model.channels, model.strides and "
             "model.kernel_size together, as task=fingerprint prints them."
         )
-    if not 1 <= supervised_levels < n_levels:
+    whole = isinstance(supervised_levels, int) and not isinstance(supervised_levels, bool)
+    if not whole or not 1 <= supervised_levels < n_levels:
         raise InputError(
             f"model.supervised_levels={supervised_levels} is not possible with {n_levels} levels: choose 1 (no deep "
             f"supervision) to {n_levels - 1}."

@@ -42,7 +42,7 @@ class ResidualUNet3d(nn.Module):
             less memory and one more forward pass.
 
     Raises:
-        InputError: if a number or a length is not as above.
+        InputError: if a number, a length or a switch is not as above.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class ResidualUNet3d(nn.Module):
     ) -> None:
         super().__init__()
         _require_positive(in_channels=in_channels, out_channels=out_channels, n_conv_per_stage=n_conv_per_stage)
+        _require_switches(residual=residual, deep_supervision=deep_supervision, checkpointing=checkpointing)
         steps = _stride_triples(strides, _checked_channels(channels))
         kernels = _kernel_triples(kernel_size, len(channels))
         self.encoder = nn.ModuleList(
@@ -128,8 +129,15 @@ class ResidualUNet3d(nn.Module):
 def _require_positive(**numbers: Any) -> None:
     """Refuses what is no whole number from 1 on."""
     for name, value in numbers.items():
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"network: {name}={value!r} is not possible: write a whole number from 1 on.")
+
+
+def _require_switches(**switches: Any) -> None:
+    """Refuses what is neither true nor false: any text would count as true, `no` and `off` too."""
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise InputError(f"model.{name}={value} is no switch: give true or false.")
 
 
 def _checked_channels(channels: Sequence[int]) -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""Which cases the report shows in pictures."""
+"""Which pictures the report shows: of cases, and of what discriminators take for a reference."""
 
 import base64
 from collections.abc import Sequence
@@ -55,6 +55,34 @@ def choose_panels(runs: Sequence[Run]) -> list[Panel]:
     chosen = {shown[-1]: "Best", shown[len(shown) // 2]: "Median", shown[0]: "Worst"}  # the worst wins over the others
     few = "" if len(shown) == len(dice) else f" of the {len(shown)} cases with a picture"
     return [_panel(run, case, f"{chosen[case]} case{few}", region) for case in shown if case in chosen]
+
+
+def confidence_panels(runs: Sequence[Run]) -> list[Panel]:
+    """Takes the pictures that the discriminators of adversarial stages have left.
+
+    Args:
+        runs: folders with `stages/<name>/confidence.png`.
+
+    Returns:
+        Of one run a picture for each of these stages, in order; of several none, since they would be too many.
+    """
+    if len(runs) > 1:
+        return []
+    pictures = {stage: run.path / "stages" / stage / "confidence.png" for run in runs for stage in _stages(run)}
+    return [
+        Panel(
+            base64.b64encode(file.read_bytes()).decode("ascii"),
+            f"Validation samples of stage {stage}: image, reference, prediction and confidence map.",
+            f"Discriminator of stage {stage} after its last validation: what it takes for a reference (1) and what for "
+            "a prediction (0), pixel by pixel.",
+        )
+        for stage, file in pictures.items()
+        if file.is_file()
+    ]
+
+
+def _stages(run: Run) -> list[str]:
+    return list(run.record.get("stages") or {})
 
 
 def _same_case(runs: Sequence[Run], region: str) -> list[Panel]:

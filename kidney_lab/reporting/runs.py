@@ -19,6 +19,10 @@ RUN_FOLDER = (
 )
 
 
+UNPROCESSED: Final = "unprocessed"
+"""Folder, and name in a report, of the result before post-processing."""
+
+
 @dataclass(frozen=True)
 class ScoredBy:
     """How scores were made, as far as it is known; None is unknown, as in folders that other tools wrote.
@@ -65,8 +69,8 @@ class Run:
         epochs: `stage,epoch,step` and a column per logged metric, empty before the first epoch.
         strata: what kind of case each case is, see `kidney_lab.metrics.strata`; None where no `strata.csv` says it.
         scored_by: how the scores were made.
-        earlier: scores of the same cases on the way to `metrics`, in order: of every stage before the last, and of the
-            last before post-processing, where that changed a label map.
+        earlier: scores of the same cases on the way to `metrics`, in order: of every stage that the result is made of,
+            and of the result before post-processing (`unprocessed`), where that changed a label map.
     """
 
     path: Path
@@ -195,9 +199,7 @@ def _scored_by(path: Path, *, otherwise: ScoredBy) -> ScoredBy:
 
 
 def _earlier(path: Path, stages: Sequence[str]) -> dict[str, pd.DataFrame]:
-    folders = {name: path / "stages" / name for name in stages}
-    if stages:
-        folders[f"{stages[-1]}, unprocessed"] = path / "unprocessed"
+    folders = {name: path / "stages" / name for name in stages} | {UNPROCESSED: path / UNPROCESSED}
     return {name: read_metrics(folder) for name, folder in folders.items() if (folder / "metrics.csv").is_file()}
 
 

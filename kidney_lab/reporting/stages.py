@@ -1,8 +1,8 @@
 """What each stage of a method adds: the scores on the way to a result, each tested against the ones before it.
 
-The stages before the last are scored on the scan's own grid, post-processed as the result is; the last stage before
-post-processing stands apart where that changed something. A run of one stage that post-processing left alone is not
-here: its scores are the result's.
+The stages that the result is made of are scored on the scan's own grid, each in the regions that it predicts,
+post-processed as the result is where they mark kidneys; the result before post-processing stands apart where that
+changed something. A run of one stage that post-processing left alone is not here: its scores are the result's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,9 +46,9 @@ class StageScore:
         run: index of the run in the report.
         region: name.
         metric: "dice" or "surface_dice".
-        stage: what was scored: a stage, the last before post-processing, or the result.
+        stage: what was scored: a stage, the result before post-processing, or the result.
         score: over the cases.
-        change: this minus what came before it, case by case; None for the first.
+        change: this minus what came before it and scores the region too, case by case; None for the first.
     """
 
     run: int
@@ -99,9 +99,10 @@ def stages_section(runs: Sequence[Run]) -> TableSection | None:
         id="stages",
         title="Stage by stage",
         caption=(
-            "What led to the result: each stage before the last, post-processed as the result is, and the last stage "
-            "before post-processing (unprocessed), where that changed something. Means over cases with 95 % confidence "
-            "intervals (bootstrap over cases, BCa), and each row minus the row above it, case by case; p of Wilcoxon's "
+            "What led to the result: each stage that it is made of, post-processed as the result is where it marks "
+            "kidneys, and the result before post-processing (unprocessed), where that changed something; a stage only "
+            "in the regions that it predicts. Means over cases with 95 % confidence intervals (bootstrap over cases, "
+            "BCa), and each row minus the row above it of the same score, case by case; p of Wilcoxon's "
             "signed-rank test, two-sided, and in brackets corrected by Holm over all "
             f"{sum(score.change is not None for score in scores)} comparisons of this table. Undefined values are left "
             f"out, and pairs where either is. {ARROWS}"
@@ -118,6 +119,8 @@ def _through_stages(index: int, run: Run, region: str, metric: str) -> Iterator[
     cases = values_of(run.metrics, region, metric).index
     for stage, frame in {**run.earlier, RESULT: run.metrics}.items():
         values = values_of(frame, region, metric).reindex(cases)
+        if not values.notna().any():
+            continue  # the stage does not predict the region
         change = None if before is None else compare_pair(values, before)
         score = Score(bootstrap_interval(values.to_numpy()), float(values.median()))
         yield StageScore(index, region, metric, stage, score, change)

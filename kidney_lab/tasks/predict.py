@@ -22,7 +22,7 @@ def predict(config: DictConfig) -> None:
     problems, costs = [], []
     for image, output in track(work, "Scans", disable=len(work) == 1):
         try:
-            segmentation, cost = meter.segment(read_volume(image))
+            segmentation, cost = meter.segment(read_volume(image), str(image))
             write_volume(output, segmentation.labels)
             costs.append(cost)
         except InputError as error:

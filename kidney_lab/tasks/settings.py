@@ -1,7 +1,7 @@
 """Settings that cannot work are told before any data is prepared."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -13,7 +13,9 @@ from kidney_lab.errors import InputError
 from kidney_lab.inference.combine import Combine
 from kidney_lab.inference.postprocessing import PostProcessing
 from kidney_lab.memory import cores
+from kidney_lab.methods.adversarial import WAITING_STRATEGY, AdversarialSegmentation
 from kidney_lab.methods.pipeline import check_order, enabled_stages
+from kidney_lab.methods.stage import Stage
 from kidney_lab.tasks.stage_check import check_stage
 from kidney_lab.tasks.values import check_numbers, check_switches, is_whole
 
@@ -34,6 +36,7 @@ def check_settings(config: DictConfig) -> None:
     stages = {name: instantiate(stage, _convert_="all") for name, stage in enabled_stages(config.model.stages).items()}
     check_order(stages)
     check_combination(config, stages)
+    check_strategy(OmegaConf.select(config, "trainer.strategy"), stages)
     for name, stage in stages.items():
         check_stage(name, stage)
 
@@ -51,6 +54,21 @@ def check_combination(config: DictConfig, stages: Collection[str]) -> None:
             f"model.combine needs the stages {', '.join(missing)}, which are not enabled: the stages are "
             f"{', '.join(stages)}."
         )
+
+
+def check_strategy(strategy: str | None, stages: Mapping[str, Stage]) -> None:
+    """Makes sure that the processes of an adversarial stage would not wait for gradients that never come.
+
+    A strategy that Lightning chooses itself, where none is given, is checked when the stage begins.
+
+    Raises:
+        InputError: they would.
+    """
+    for stage in stages.values():
+        module = stage.module
+        adversarial = isinstance(module, AdversarialSegmentation) and len(module.discriminators) > 0
+        if adversarial and stage.trainer.get("strategy", strategy) == "ddp":
+            raise InputError(WAITING_STRATEGY)
 
 
 def check_trainer(config: DictConfig) -> None:

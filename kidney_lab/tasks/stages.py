@@ -13,9 +13,10 @@ from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.prepare import GridRecipe
 from kidney_lab.data.priors import Priors
 from kidney_lab.data.store import Store
+from kidney_lab.errors import InputError
 from kidney_lab.inference.load import load_stage
 from kidney_lab.inference.priors import predict_priors
-from kidney_lab.methods.fit import fit_stage
+from kidney_lab.methods.fit import fit_stage, warm_start
 from kidney_lab.methods.folds import held_out, training_cases
 from kidney_lab.methods.pipeline import enabled_stages
 from kidney_lab.methods.stage import Stage
@@ -45,6 +46,25 @@ class StageTraining:
         self.device = device
         self.precision = precision
         self.stages = enabled_stages(config.model.stages)
+
+    def check(self) -> None:
+        """Finds what would stop a later stage, before the first is trained.
+
+        Raises:
+            InputError: the training cases cannot be dealt into so many folds, or `init` does not fit a stage.
+        """
+        init = self.config.init
+        if init is not None and len(self.stages) > 1 and not Path(init).is_dir():
+            raise InputError(
+                f"init={init} is one checkpoint, but the model has the stages {', '.join(self.stages)}: name a run "
+                "folder, whose stages of the same names are taken."
+            )
+        for name, stage_config in self.stages.items():
+            stage: Stage = instantiate(stage_config, _convert_="all")
+            if stage.earlier is not None and stage.earlier.prior == "out_of_fold":
+                held_out(self.dataset.split.train, n_folds=stage.earlier.n_folds, seed=self.config.seed)
+            if init is not None:
+                warm_start(stage.module, Path(init), name)
 
     def train(self) -> None:
         """Trains every stage that is not finished, in order."""

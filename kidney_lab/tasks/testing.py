@@ -43,7 +43,7 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
         for name in track(missing[rank::world_size], f"Segmenting {dataset.split.scored} cases", disable=rank > 0):
             case = dataset.cases[name]
             image = read_source_image(case)
-            segmentation, cost = meter.segment(image)
+            segmentation, cost = meter.segment(image, name)
             ipl = reorient(image)
             save_case_panel(
                 run / "figures" / f"{name}.png",

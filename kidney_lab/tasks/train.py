@@ -37,10 +37,12 @@ def train(config: DictConfig) -> None:
     check_settings(config)
     prepare_dataset(dataset, config)  # before anything is written: wrong data leaves no run behind
     refuse_another_split(run, dataset)
+    training = StageTraining(run, config, dataset, device=device, precision=precision)
+    training.check()
     with run.recording(config):
         run.update(device=describe_device(device), precision=precision, data=describe_data(dataset))
         announce(run, dataset)
-        StageTraining(run, config, dataset, device=device, precision=precision).train()
+        training.train()
         segment_scored_cases(run.path, dataset, device.type)
         if is_first_process():
             run.update(cost_per_case=write_costs(run.path, dataset))

@@ -26,7 +26,16 @@ _SWITCHES = (
     "data.synthesize_missing_images",
     "download.instances",
     "download.verify",
+    "loss.batch",
+    "loss.difficulty",
+    "loss.include_background",
+    "loss.sigmoid",
+    "loss.softmax",
     "model.antialias",
+    "model.cascade",
+    "model.checkpointing",
+    "model.deep_supervision",
+    "model.residual",
     "prepare.rebuild",
     "view.quantize",
 )
@@ -63,7 +72,7 @@ def check_numbers(config: DictConfig) -> None:
 
 
 def check_switches(config: DictConfig) -> None:
-    """Makes sure that what is either true or false is one of them: any other text would count as true.
+    """Makes sure that what is either true or false is one of them: any text would count as true, `no` and `off` too.
 
     Raises:
         InputError: on the first that is neither.

@@ -13,14 +13,19 @@ PerAxis = float | Sequence[float]
 """One number for every axis, or three in the order (D, H, W)."""
 
 
-def share(name: str, value: float) -> float:
+def share(name: str, value: float, *, group: str = "augment") -> float:
     """Returns a probability or share.
+
+    Args:
+        name: of the argument.
+        value: of it.
+        group: of settings that it belongs to.
 
     Raises:
         InputError: if it is no number from 0 to 1.
     """
     if not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InputError(f"augment: {name}={value} is no share: write a number from 0 to 1.")
+        raise InputError(f"{group}: {name}={value} is no share: write a number from 0 to 1.")
     return value
 
 

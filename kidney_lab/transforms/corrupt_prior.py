@@ -55,11 +55,11 @@ class RandCorruptPriord(RandomizableTransform, MapTransform):
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob=1.0)
-        self.morphology_prob = share("morphology_prob", morphology_prob)
-        self.component_prob = share("component_prob", component_prob)
-        self.label_prob = share("label_prob", label_prob)
+        self.morphology_prob = share("morphology_prob", morphology_prob, group="corrupt")
+        self.component_prob = share("component_prob", component_prob, group="corrupt")
+        self.label_prob = share("label_prob", label_prob, group="corrupt")
         self.radius_range = _radii(radius_range)
-        self.max_component_share = share("max_component_share", max_component_share)
+        self.max_component_share = share("max_component_share", max_component_share, group="corrupt")
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a copy of the sample with changed label maps, of the same type and on the same device."""
@@ -162,6 +162,7 @@ def _radii(value: Sequence[float]) -> tuple[float, float]:
         low, high = 0.0, 0.0
     if not 0 < low <= high < np.inf:
         raise InputError(
-            f"augment: radius_range={value} must be (smallest, largest) radius in voxels, both over 0, such as (1, 8)."
+            f"corrupt: radius_range={value} (model.prior_radius) must be (smallest, largest) radius in voxels, both "
+            "over 0, such as [1, 8]."
         )
     return low, high

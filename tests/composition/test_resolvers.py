@@ -1,9 +1,11 @@
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from omegaconf import OmegaConf
 
 from kidney_lab.composition.resolvers import (
+    PRIORS,
     choose,
     contains,
     equal,
@@ -15,6 +17,7 @@ from kidney_lab.composition.resolvers import (
     slice_channels,
 )
 from kidney_lab.errors import InputError
+from kidney_lab.methods.earlier import PriorKind
 
 
 def test_a_softmax_needs_a_channel_for_the_background():
@@ -49,16 +52,31 @@ def test_an_earlier_stage_s_labels_are_a_channel_each_beside_the_image(cascade, 
     assert prior_channels(cascade, prior, ["kidney", "tumor", "cyst"]) == channels
 
 
+def test_the_priors_that_are_known_are_those_of_a_stage():
+    assert get_args(PriorKind) == PRIORS
+
+
+@pytest.mark.parametrize("cascade", [True, False])
+def test_an_unknown_prior_is_refused_even_where_there_is_no_earlier_stage(cascade):
+    with pytest.raises(InputError, match=r"model\.prior=foo is unknown: choose one of predicted, out_of_fold, refer"):
+        prior_channels(cascade, "foo", ["kidney"])
+
+
 def test_a_switch_chooses_between_values_and_between_nodes():
     register_resolvers()
     config = OmegaConf.create(
-        {"on": True, "a": {"x": 1}, "b": None, "node": "${if:${on},${a},${b}}", "other": "${if:false,${a},null}"}
+        {
+            "group": {"on": True, "off": False},
+            "a": {"x": 1},
+            "node": "${if:group.on,${a},null}",
+            "other": "${if:group.off,${a},null}",
+            "value": "${if:group.off,1,2}",
+        }
     )
 
-    assert choose(True, 1, 2) == 1
-    assert choose(False, 1, 2) == 2
     assert OmegaConf.to_container(config, resolve=True)["node"] == {"x": 1}
     assert config.other is None
+    assert config.value == 2
 
 
 def test_a_node_is_copied_with_another_value_and_keeps_its_interpolations():
@@ -107,10 +125,14 @@ def test_so_many_roots_multiply_to_the_value():
             root(value, degree)
 
 
-@pytest.mark.parametrize("value", ["abc", 1, None])
-def test_what_is_no_switch_is_refused(value):
-    with pytest.raises(InputError, match=r"is no switch: give true or false"):
-        choose(value, 1, 2)
+@pytest.mark.parametrize("value", ["maybe", "no", "off", 1, None])
+def test_what_is_no_switch_is_refused_by_its_name(value):
+    sentence = rf"^model\.cascade={value} is no switch: give true or false\.$"
+    config = OmegaConf.create({"model": {"cascade": value}})
+    with pytest.raises(InputError, match=sentence):
+        choose("model.cascade", 1, 2, _root_=config)
+    with pytest.raises(InputError, match=sentence):
+        prior_channels(value, "predicted", ["kidney"])
 
 
 def test_halving_weights_of_five_levels():
@@ -132,6 +154,8 @@ def test_halving_is_a_list_in_a_config():
     assert OmegaConf.to_container(config, resolve=True)["weights"] == [2 / 3, 1 / 3]
 
 
-def test_no_level_to_weight_is_refused():
-    with pytest.raises(InputError, match=r"\$\{halving:0\} asks for 0 weights: deep supervision has at least 1 level"):
-        halving(0)
+@pytest.mark.parametrize("levels", [0, "abc", True, 1.5])
+def test_no_level_to_weight_is_refused(levels):
+    sentence = rf"\$\{{halving:{levels}\}} asks for {levels} weights: deep supervision has at least 1 level"
+    with pytest.raises(InputError, match=sentence):
+        halving(levels)

@@ -7,11 +7,13 @@ import torch
 from monai.transforms import Compose, RandGaussianNoised, ScaleIntensityRange
 
 from kidney_lab.data.datamodule import StageDataModule
+from kidney_lab.data.priors import Priors
 from kidney_lab.data.sampling import EpochSampler
 from kidney_lab.data.splits import Split
 from kidney_lab.data.store import Cost, Store
 from kidney_lab.data.store_writer import CaseRecord, create_store, write_case
 from kidney_lab.data.views import PatchView, RoiView, SliceView
+from kidney_lab.data.views.prior_input import PriorInput, one_hot
 from kidney_lab.geometry import grid_from_spacing
 from kidney_lab.transforms.augment import Augment
 from kidney_lab.transforms.normalize import NormalizeForeground
@@ -46,7 +48,16 @@ def augmentation(device="cpu") -> Augment:
 
 
 def data_module(
-    store, *, workers=0, samples=4, view=None, device="cpu", intensity=None, annotation="majority"
+    store,
+    *,
+    workers=0,
+    train_prior=None,
+    val_prior=None,
+    samples=4,
+    view=None,
+    device="cpu",
+    intensity=None,
+    annotation="majority",
 ) -> StageDataModule:
     patches = PatchView(roi_size=(4, 4, 4), samples_per_epoch=samples, val_samples=4, foreground_fraction=0.5)
     return StageDataModule(
@@ -60,6 +71,8 @@ def data_module(
         num_workers=workers,
         seed=5,
         annotation=annotation,
+        train_prior=train_prior,
+        val_prior=val_prior,
     )
 
 
@@ -192,6 +205,53 @@ def test_validation_uses_the_reference_whoever_is_learned_from(store):
 
     assert data.train_samples.annotation == "sampled"
     assert data.val_samples.annotation == "majority"
+
+
+class TestPriors:
+    @pytest.fixture
+    def priors(self, tmp_path) -> Priors:
+        """Predictions that are the reference, one label on."""
+        made = Priors(tmp_path / "priors")
+        for k, name in enumerate(SPLIT.cases):
+            rng = np.random.default_rng(k)
+            rng.integers(-500, 500, SHAPE)
+            made.write(name, (rng.integers(0, 3, SHAPE).astype(np.uint8) + 1) % 3)
+        return made
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("workers", [0, 2])
+    @pytest.mark.parametrize("device", ["cpu", "gpu"])
+    def test_training_and_validation_each_see_their_own(self, store, priors, tmp_path, workers, device):
+        shown = {
+            "train_prior": PriorInput(None, labels=[1, 2], reference=True),
+            "val_prior": PriorInput(priors, labels=[1, 2], places=True),
+        }
+        seen = {"train": [], "val": []}
+
+        class Keeper(Recorder):
+            def training_step(self, batch, batch_idx):
+                seen["train"].append({key: value.clone() for key, value in batch.items()})
+                return super().training_step(batch, batch_idx)
+
+            def validation_step(self, batch, batch_idx, dataloader_idx):
+                seen["val"].append(batch)
+
+        data = data_module(store, workers=workers, device=device, **shown)
+        pl.Trainer(
+            max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, logger=False, use_distributed_sampler=False,
+            num_sanity_val_steps=0, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        ).fit(Keeper(), datamodule=data)  # fmt: skip
+
+        for batch in seen["train"]:
+            for image, label in zip(batch["image"], batch["label"], strict=True):
+                assert torch.equal(image[1:], one_hot(label, [1, 2]))
+        patches, cases = ([b for b in seen["val"] if ("case" in b) == whole] for whole in (False, True))
+        for batch in patches:
+            inside = batch["image"][:, :1] > -1.5  # what lies beyond the volume is air, -2, and no label
+            for image, label, within in zip(batch["image"], batch["label"], inside, strict=True):
+                assert torch.equal(image[1:], one_hot((label + 1) % 3 * within, [1, 2]))
+        assert [batch["case"] for batch in cases] == list(SPLIT.val)
+        assert all(torch.equal(batch["prior"], (batch["label"] + 1) % 3) for batch in cases)
 
 
 class FakeTrainer:

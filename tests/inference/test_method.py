@@ -247,7 +247,7 @@ class TestCascade:
         stages = cascade(size=(4, 4, 4), network=Alone()) | {"coarse": stage(network=Nothing())}
 
         np.testing.assert_array_equal(trained(stages).segment(scan(), SPACING), wanted())
-        assert "found nothing in a scan" in caplog.text
+        assert "the scan: the stage coarse found nothing" in caplog.text
 
 
 def test_what_each_stage_said_and_what_post_processing_changed_are_told():
@@ -312,8 +312,9 @@ class TestBinaryStages:
             assert 2 * (inside & truth).sum() / (inside.sum() + truth.sum()) > 0.75
 
     @pytest.mark.parametrize("nesting", ["union", "intersection"])
-    def test_where_the_coarse_stage_finds_nothing_there_is_nothing(self, nesting):
+    def test_where_the_coarse_stage_finds_nothing_there_is_nothing_and_nothing_is_searched(self, nesting, caplog):
         assert not self.method(nesting, coarse=(9.0, 9.0)).segment(scan(), SPACING).any()
+        assert "searches the whole scan" not in caplog.text
 
     def test_where_it_finds_no_mass_the_kidney_is_still_found(self):
         labels = self.method(coarse=(0.1, 9.0)).segment(scan(), SPACING)

@@ -45,7 +45,7 @@ def certain(target):
 @pytest.mark.parametrize(("form", "weight"), [("nikolov", 0.5), ("thesis", 0.2)])
 def test_of_labels_it_is_one_minus_the_weighted_mean_of_both_dice(batch, form, weight):
     logits, target = random_logits(3), labels_target()
-    settings = {"tolerance_mm": 2.0, "spacing": (3.0, 1.0, 0.7), "surface_form": form, "surface_weight": weight}
+    settings = {"tolerance_voxels": [1, 2, 2], "surface_form": form, "surface_weight": weight}
 
     given = BoundaryAwareLoss(softmax=True, batch=batch, **settings)(logits, target)
 
@@ -133,10 +133,10 @@ def test_cross_entropy_is_added_by_its_weight(settings):
     torch.testing.assert_close(given - without, 0.7 * losses.mean())
 
 
-def test_slices_take_the_last_two_of_the_spacing():
+def test_slices_take_the_last_two_of_the_tolerance():
     logits, target = random_logits(3)[:, :, 4], labels_target()[:, :, 4]
 
-    given = BoundaryAwareLoss(softmax=True, tolerance_mm=3.0, spacing=(0.1, 1.0, 3.0))(logits, target)
+    given = BoundaryAwareLoss(softmax=True, tolerance_voxels=(4, 3, 1))(logits, target)
 
     volume = generalized_dice(logits.softmax(1), target).mean()
     surface = soft_surface_dice(logits.softmax(1), target, radius=(3, 1)).mean()
@@ -275,10 +275,13 @@ class TestConfig:
         assert float(loss(certain(target), target)) == pytest.approx(0, abs=1e-6)
         assert float(loss(certain(target.roll(8, dims=-1)), target)) > 0.5
 
-    def test_a_tolerance_on_the_native_grid_is_one_voxel(self):
-        config = self.composed("data.spacing=null", "loss.tolerance_mm=5")
+    @pytest.mark.parametrize(("given", "radius"), [("2", (2, 2, 2)), ("[1,2,3]", (1, 2, 3)), ("0", (0, 0, 0))])
+    def test_the_tolerance_is_that_of_every_stage_in_its_own_voxels(self, given, radius):
+        config = self.composed("model=cascade_unet", f"loss.tolerance_voxels={given}")
 
-        assert instantiate(config.loss, _convert_="all").radius == (1, 1, 1)
+        for stage in ("coarse", "fine"):
+            loss = instantiate(config.model.stages[stage].module.loss, _convert_="all").loss
+            assert loss.radius == radius
 
     def test_cross_entropy_is_one_override_away(self):
         assert instantiate(self.composed("loss.ce=1").loss, _convert_="all").ce == 1
@@ -292,11 +295,16 @@ class TestConfig:
         ({"ce": -1.0, "softmax": True}, r"loss\.ce=-1\.0 must be 0 or more"),
         ({"surface_form": "hausdorff"}, r"loss\.surface_form=hausdorff is unknown: choose one of nikolov, thesis"),
         ({"w_type": "cubic"}, r"loss\.w_type=cubic is unknown: choose one of square, simple, uniform"),
-        ({"tolerance_mm": -1.0}, r"loss\.tolerance_mm=-1\.0 must be 0 mm or more"),
-        ({"tolerance_mm": float("nan")}, r"loss\.tolerance_mm=nan must be 0 mm or more"),
+        ({"tolerance_voxels": -1}, r"loss\.tolerance_voxels=-1 is no tolerance: give a whole number from 0 on, or thr"),
+        ({"tolerance_voxels": 1.5}, r"loss\.tolerance_voxels=1\.5 is no tolerance"),
+        ({"tolerance_voxels": True}, r"loss\.tolerance_voxels=True is no tolerance"),
+        ({"tolerance_voxels": "all"}, r"loss\.tolerance_voxels=all is no tolerance"),
+        ({"tolerance_voxels": [1, 2]}, r"loss\.tolerance_voxels=\[1, 2\] is no tolerance"),
+        ({"batch": "no"}, r"^loss\.batch=no is no switch: give true or false\.$"),
+        ({"include_background": "off"}, r"^loss\.include_background=off is no switch"),
+        ({"softmax": 1}, r"^loss\.softmax=1 is no switch"),
+        ({"sigmoid": None}, r"^loss\.sigmoid=None is no switch"),
         ({"surface_weight": 1.5}, r"loss\.surface_weight=1\.5 must lie in 0 to 1"),
-        ({"spacing": (1.0, 1.0)}, r"loss\.spacing=\[1\.0, 1\.0\] must be three positive numbers \(D, H, W\) in mm"),
-        ({"spacing": (1.0, 0.0, 1.0)}, r"must be three positive numbers"),
     ],
 )
 def test_a_wrong_value_is_refused(settings, message):

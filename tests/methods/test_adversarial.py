@@ -501,4 +501,4 @@ class TestTwoProcesses:
     def test_a_strategy_that_waits_for_all_gradients_is_refused(self, tmp_path):
         result = self.fit(tmp_path, "ddp_fork", batch_size=2)
 
-        assert "set trainer.strategy=ddp_find_unused_parameters_true" in result.stderr
+        assert "trainer.strategy=ddp_find_unused_parameters_true" in result.stderr

@@ -187,7 +187,7 @@ def case() -> tuple[dict, torch.Tensor]:
     """A case whose slice 2 has the most tumor, and a prediction."""
     label = torch.zeros((1, 4, 3, 3), dtype=torch.uint8)
     label[0, 1, 0, 0], label[0, 2, 1, :2], label[0, 3] = 2, 2, 1
-    image = torch.arange(36, dtype=torch.float32).reshape(1, 4, 3, 3)
+    image = (100 * torch.arange(36, dtype=torch.int16) - 2000).reshape(1, 4, 3, 3)  # slice 2: -200 to 600 HU
     return {"image": image, "label": label, "case": "case_00004"}, (label[0] > 0).to(torch.uint8)
 
 
@@ -196,14 +196,15 @@ class TestLogSlices:
         trainer = SimpleNamespace(logger=logger, global_step=50)
         LogSlices(n_slices).on_validation_batch_end(trainer, None, outputs, batch, index, 1)
 
-    def test_the_slice_with_the_most_tumor_is_shown_with_both_masks(self):
+    def test_the_slice_with_the_most_tumor_is_shown_in_a_soft_tissue_window_with_both_masks(self):
         logger, (batch, predicted) = FakeWandb(), case()
 
         self.log(logger, batch, predicted)
 
         ((key, images, step, masks),) = logger.logged
         assert (key, step) == ("slices/case_00004", 50)
-        np.testing.assert_array_equal(images[0], batch["image"][0, 2])
+        expected = [[0, 0.15, 0.4], [0.65, 0.9, 1], [1, 1, 1]]  # from -160 HU, black, to 240 HU, white
+        np.testing.assert_allclose(images[0], expected, atol=1e-6)
         np.testing.assert_array_equal(masks[0]["reference"]["mask_data"], batch["label"][0, 2])
         np.testing.assert_array_equal(masks[0]["prediction"]["mask_data"], predicted[2])
         assert masks[0]["reference"]["class_labels"] == {0: "background", 1: "kidney", 2: "tumor", 3: "cyst"}

@@ -85,3 +85,8 @@ def test_training_boxes_lie_about_predictions_where_that_is_asked_for(priors):
 def test_an_unknown_kind_names_the_choices(key, value, kinds):
     with pytest.raises(InputError, match=rf"model\.{key}={value} is unknown: choose one of {kinds}\."):
         Earlier("coarse", LABELS, **{key: value})
+
+
+def test_an_unknown_label_is_named():
+    with pytest.raises(InputError, match="holds spleen: choose from kidney, tumor, cyst"):
+        Earlier(stage="coarse", labels=["kidney", "spleen"])

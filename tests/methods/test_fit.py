@@ -264,9 +264,9 @@ def test_callbacks_are_told_their_stage_and_where_its_checkpoints_go(tmp_path):
     callbacks = build_callbacks(config, tmp_path / "stages" / "coarse", "coarse")
 
     folders = [callback.dirpath for callback in callbacks if hasattr(callback, "dirpath")]
-    assert folders == [str(tmp_path / "stages" / "coarse")] * 2
+    assert folders == [str(tmp_path / "stages" / "coarse")] * 3
     assert [callback.stage for callback in callbacks if isinstance(callback, EpochTable)] == ["coarse"]
-    assert len(callbacks) == 5
+    assert len(callbacks) == 6
     assert config.best.dirpath is None
 
 

@@ -108,6 +108,8 @@ def test_a_training_step_reaches_every_weight_and_leaves_the_network_copyable():
         ({"channels": [4], "strides": []}, "The network has 1 channels, 0 strides and 1 kernels"),
         ({"supervised_levels": 4}, "model.supervised_levels=4 is not possible with 4 levels: choose 1 .* to 3"),
         ({"supervised_levels": 0}, "model.supervised_levels=0 is not possible"),
+        ({"supervised_levels": True}, "model.supervised_levels=True is not possible"),
+        ({"supervised_levels": "all"}, "model.supervised_levels=all is not possible"),
     ],
 )
 def test_numbers_of_levels_that_do_not_agree_are_refused(change, sentence):

@@ -266,6 +266,10 @@ def test_its_operations_can_be_counted_without_memory():
         ({"kernel_size": 2}, r"kernel_size=2 is even, which would shift the features: write odd numbers"),
         ({"kernel_size": (3, 3)}, r"kernel_size=\(3, 3\) has 2 entries for 3 levels"),
         ({"kernel_size": [3, 3, (1, 3)]}, r"kernel_size holds \(1, 3\)"),
+        ({"in_channels": True}, r"in_channels=True is not possible"),
+        ({"residual": "no"}, r"^model\.residual=no is no switch: give true or false\.$"),
+        ({"deep_supervision": "off"}, r"^model\.deep_supervision=off is no switch"),
+        ({"checkpointing": 1}, r"^model\.checkpointing=1 is no switch"),
     ],
 )
 def test_impossible_settings_are_refused(changes, message):

@@ -1,7 +1,7 @@
 import base64
 from pathlib import Path
 
-from kidney_lab.reporting.panels import choose_panels
+from kidney_lab.reporting.panels import choose_panels, confidence_panels
 from kidney_lab.reporting.runs import read_run, read_runs
 
 
@@ -40,3 +40,23 @@ def test_several_runs_show_the_same_case(make_run):
 def test_run_without_pictures_or_scores_has_no_panels(make_run):
     assert choose_panels([read_run(make_run("a"))]) == []
     assert choose_panels([read_run(make_run("b", dice={}))]) == []
+
+
+def keep_confidence(run: Path, *stages: str) -> Path:
+    for stage in stages:
+        (run / "stages" / stage).mkdir(parents=True)
+        (run / "stages" / stage / "confidence.png").write_bytes(stage.encode())
+    return run
+
+
+def test_one_run_shows_what_its_discriminators_see_stage_by_stage(make_run):
+    run = make_run(stages={name: {} for name in ("coarse", "kidney", "tumor")})
+    panels = confidence_panels([read_run(keep_confidence(run, "tumor", "kidney"))])
+
+    assert [base64.b64decode(panel.png) for panel in panels] == [b"kidney", b"tumor"]
+    assert panels[0].caption.startswith("Discriminator of stage kidney after its last validation")
+
+
+def test_several_runs_show_no_confidence(make_run):
+    runs, _ = read_runs([keep_confidence(make_run(name), "fine") for name in "ab"])
+    assert confidence_panels(runs) == []

@@ -14,7 +14,7 @@ NAN = float("nan")
 COARSE = [0.10, 0.20, 0.30, 0.40, 0.50, NAN]
 UNPROCESSED = [0.31, 0.38, 0.52, 0.55, 0.80, 0.9]
 FINE = [0.36, 0.39, 0.55, 0.62, 0.80, 0.9]
-BEFORE = "fine, unprocessed"
+BEFORE = "unprocessed"
 
 
 def frame(dice):
@@ -25,7 +25,7 @@ def frame(dice):
 
 @pytest.fixture
 def make_staged(make_run):
-    """Writes a run with the given Dice by stage; "unprocessed" and "result" are the last one's."""
+    """Writes a run with the given Dice by stage; "unprocessed" and "result" are of what the stages make."""
 
     def make(folder="run", *, stages=("coarse", "fine"), **dice):
         run = make_run(folder, {}, stages={name: {} for name in stages}, overrides=[f"model={folder}"])
@@ -87,7 +87,7 @@ def test_a_run_of_one_stage_shows_what_post_processing_did_and_nothing_without_t
     processed = read_run(make_staged("a", stages=["only"], unprocessed=UNPROCESSED, result=FINE))
     plain = read_run(make_staged("b", stages=["only"], result=FINE))
 
-    assert [row.cells[1] for row in stages_section([processed]).rows[:2]] == ["only, unprocessed", RESULT]
+    assert [row.cells[1] for row in stages_section([processed]).rows[:2]] == [BEFORE, RESULT]
     assert plain.earlier == {}
     assert stages_section([plain]) is None
 
@@ -96,7 +96,7 @@ def test_stages_stand_in_the_order_in_which_they_were_trained(make_staged):
     run = make_staged(
         stages=["roi", "kidney", "a"], kidney=UNPROCESSED, roi=COARSE, unprocessed=UNPROCESSED, result=FINE
     )
-    assert list(read_run(run).earlier) == ["roi", "kidney", "a, unprocessed"]
+    assert list(read_run(run).earlier) == ["roi", "kidney", BEFORE]
 
 
 def test_post_processing_that_changed_no_score_is_no_difference_and_no_test(make_staged):
@@ -105,14 +105,23 @@ def test_post_processing_that_changed_no_score_is_no_difference_and_no_test(make
     assert math.isnan(result.change.wilcoxon_p)
 
 
-def test_a_region_that_an_earlier_stage_does_not_score_is_undefined_there(make_staged):
-    run = make_staged(coarse=COARSE, result=FINE)
+def test_a_stage_that_does_not_score_a_region_is_passed_over_there(make_staged):
+    run = make_staged(stages=["coarse", "kidney", "tumor"], coarse=COARSE, tumor=UNPROCESSED, result=FINE)
     kidney = metrics_frame({f"c{k}": {("kidney", "dice"): 0.9} for k in range(6)})
-    write_metrics(kidney, run / "stages" / "coarse")
+    write_metrics(kidney, run / "stages" / "kidney")
 
-    coarse, result = stages_section([read_run(run)]).rows[:2]
-    assert coarse.cells[2:5] == ["—", "—", "0"]
-    assert result.cells[5:] == ["—", "0", "— (—)"]
+    rows = [row for row in stage_scores([read_run(run)]) if row.metric == "dice"]
+
+    assert [row.stage for row in rows] == ["coarse", "tumor", RESULT]
+    assert rows[1].change.difference.mean == pytest.approx(0.212)  # to the coarse stage, the last that has a tumor
+
+
+def test_a_region_that_no_earlier_stage_scores_begins_with_the_result(make_staged):
+    run = make_staged(coarse=COARSE, result=FINE)
+    write_metrics(metrics_frame({f"c{k}": {("kidney", "dice"): 0.9} for k in range(6)}), run / "stages" / "coarse")
+
+    row = stages_section([read_run(run)]).rows[0]
+    assert (row.cells[1], row.cells[5:], row.kind) == (RESULT, ["—", "—", "—"], "group")
 
 
 def test_runs_stand_below_each_other_and_those_without_stages_are_left_out(make_staged):

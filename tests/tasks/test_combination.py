@@ -1,7 +1,9 @@
 """What the tasks make of a method of several stages whose outputs are combined: model=msalds."""
 
+import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -9,6 +11,7 @@ from omegaconf import OmegaConf
 
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder
+from kidney_lab.data.nifti import read_volume
 from kidney_lab.errors import InputError
 from kidney_lab.tasks.settings import check_settings
 from kidney_lab.tasks.testing import predicted_regions
@@ -24,7 +27,14 @@ def composed(*overrides):
 
 
 @pytest.mark.parametrize(
-    "overrides", [[], ["model.coarse=false"], ["data=kits19"], ["model.adversarial=none", "loss.difficulty=false"]]
+    "overrides",
+    [
+        [],
+        ["model.coarse=false"],
+        ["data=kits19"],
+        ["model.adversarial=none", "loss.difficulty=false"],
+        ["+trainer.strategy=ddp", "model.adversarial=none", "loss.difficulty=false"],
+    ],
 )
 def test_its_settings_work(overrides):
     check_settings(composed(*overrides))
@@ -35,12 +45,51 @@ def test_its_settings_work(overrides):
     [
         (["+model.stages.kidney.enabled=false"], r"model\.combine needs the stages kidney, which are not enabled"),
         (["model.roi_size=[30,30]"], r"network of the stage coarse cannot take"),
+        (["+trainer.strategy=ddp"], r"with trainer\.strategy=ddp_find_unused_parameters_true"),
         (["model.stages.coarse.enabled=false"], r"stage kidney takes from the stage coarse, which is not enabled"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(overrides, message):
     with pytest.raises(InputError, match=message):
         check_settings(composed(*overrides))
+
+
+@pytest.mark.slow
+def test_two_processes_train_it_and_its_report_shows_the_discriminators(command, tmp_path):
+    together = ["trainer=ddp", "trainer.strategy=ddp_find_unused_parameters_true", "trainer.devices=2"]
+    fast = ["preset=smoke", "trainer.accelerator=cpu", "trainer.precision=32-true", "logger=none"]
+    command("model=msalds", *together, *fast, "hydra.run.dir=run", cwd=tmp_path)
+    run = tmp_path / "run"
+
+    record, split = (json.loads((run / name).read_text()) for name in ("run.json", "split.json"))
+    assert record["status"] == "finished"
+    assert list(record["stages"]) == ["coarse", "kidney", "mass", "tumor"]
+    assert len({stage["steps"] for stage in record["stages"].values()}) == 1  # those of the segmentation network alone
+    for place in (run, *(run / "stages" / name for name in record["stages"])):
+        assert sorted(path.name for path in (place / "predictions").iterdir()) == [f"{c}.nii.gz" for c in split["test"]]
+    pictures = [path.parent.name for path in sorted(run.glob("stages/*/confidence.png"))]
+    assert pictures == ["kidney", "mass", "tumor"]
+    page = (run / "report" / "report.html").read_text()
+    assert all(f"Discriminators&#39; loss by level in stage <code>{name}</code>" in page for name in pictures)
+    assert all(f"Discriminator of stage {name} after its last validation" in page for name in pictures)
+
+
+@pytest.mark.slow
+def test_a_run_is_resumed_and_predicts_what_its_test_phase_predicted(command, tmp_path):
+    command("model=msalds", "trainer=smoke", "hydra.run.dir=run", cwd=tmp_path)
+    run = tmp_path / "run"
+    name = json.loads((run / "split.json").read_text())["test"][0]
+    image = tmp_path / "data" / "phantom-smoke" / name / "imaging.nii.gz"
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.ckpt")}
+
+    command("resume=run", cwd=tmp_path)
+    command("task=predict", "run=run", f"input={image}", "output=label.nii.gz", cwd=tmp_path)
+
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*.ckpt")} == before
+    labels, expected = (
+        read_volume(path).array for path in (tmp_path / "label.nii.gz", run / "predictions" / f"{name}.nii.gz")
+    )
+    np.testing.assert_array_equal(labels, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
+import re
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from omegaconf.errors import OmegaConfBaseException
 
 from kidney_lab.composition.messages import describe
 from kidney_lab.composition.resolvers import register_resolvers
@@ -95,6 +98,61 @@ def test_a_setting_of_a_wrong_type_is_one_sentence_without_python(overrides, sen
 )
 def test_settings_at_the_end_of_their_range_work(overrides):
     check(*overrides)
+
+
+CASCADE = "model=cascade_unet"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [], ["model.cascade=false"], ["model.prior=none"], ["model.prior=out_of_fold"], ["model.output=regions"],
+        ["view=patches", "model.roi=none"], ["model.residual=false", "model.deep_supervision=false"],
+        ["model.from_coarse.labels=[kidney]"], ["model.from_coarse.prior=none"],
+    ],
+)  # fmt: skip
+def test_a_cascade_works_with_its_switches(overrides):
+    check(CASCADE, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("model.prior=some", r"model\.prior=some is unknown: choose one of predicted, out_of_fold, reference, none\."),
+        ("model.roi=some", r"model\.roi=some is unknown: choose one of reference, predicted, none\."),
+        ("view=patches", r"The view PatchView has no box that could be laid about the earlier stage's prediction"),
+        ("model.cascade=abc", r"^model\.cascade=abc is no switch: give true or false\.$"),
+        ("model.residual=no", r"^model\.residual=no is no switch: give true or false\.$"),
+        ("loss.batch=off", r"^loss\.batch=off is no switch: give true or false\.$"),
+        ("model.prior_radius=[0,1]", r"^corrupt: radius_range=\[0, 1\] \(model\.prior_radius\) must be"),
+        ("model.stages.coarse.enabled=false", "The stage fine takes from the stage coarse, which is not enabled"),
+        ("model.coarse.roi_size=[15,16,16]", r"The network of the stage coarse cannot take"),
+        ("scheduler.patience=abc", "The optimizer or scheduler of the stage coarse cannot be made"),
+    ],
+)
+def test_a_cascade_that_cannot_work_is_one_sentence(override, sentence):
+    with pytest.raises((InputError, InstantiationException, OmegaConfBaseException)) as caught:
+        check(CASCADE, override)
+    assert re.search(sentence, describe(caught.value, []))
+
+
+def test_an_unknown_prior_is_refused_even_without_the_cascade():
+    with pytest.raises((InputError, OmegaConfBaseException, InstantiationException)) as caught:
+        check(CASCADE, "model.cascade=false", "model.prior=foo")
+    assert re.search(r"^model\.prior=foo is unknown: choose one of predicted,", describe(caught.value, []))
+
+
+@pytest.mark.parametrize("key", ["model.coarse", "model.cysts", "model.deep_supervision", "loss.difficulty"])
+def test_a_switch_of_msalds_is_true_or_false(key):
+    with pytest.raises((InputError, OmegaConfBaseException, InstantiationException)) as caught:
+        check("model=msalds", f"{key}=no")
+    assert describe(caught.value, []).startswith(f"{key}=no is no switch: give true or false.")
+
+
+def test_a_spacing_that_is_none_is_told_as_one():
+    with pytest.raises((InputError, InstantiationException)) as caught:
+        check(CASCADE, "data.spacing=native")
+    assert re.search(r"^The spacing is native, but must be three mm above 0 \(D, H, W\)", describe(caught.value, []))
 
 
 def test_devices_are_counted_on_the_accelerator(monkeypatch):

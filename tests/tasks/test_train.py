@@ -298,3 +298,87 @@ def test_two_processes_train_together(command, tmp_path):
     assert record["stages"]["segmentation"]["steps"] == 2  # half as many as alone: the batch is twice as large
     assert len(list((tmp_path / "run" / "predictions").glob("*.nii.gz"))) == 2
     assert len(pd.read_csv(tmp_path / "run" / "cost.csv")) == 2  # one of each process
+
+
+CASCADE = ["model=cascade_unet", "preset=smoke", "logger=none", "trainer.accelerator=cpu", "trainer.precision=32-true"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_cascade_and_share_its_priors(command, tmp_path):
+    together = ["trainer=ddp", "trainer.devices=2", "model.prior=out_of_fold", "model.folds=3", "model.batch_size=1"]
+    command(*CASCADE, *together, "hydra.run.dir=run", cwd=tmp_path)
+    run = tmp_path / "run"
+    record = json.loads((run / "run.json").read_text())
+    split = json.loads((run / "split.json").read_text())
+
+    assert record["status"] == "finished"
+    assert {name: stage["steps"] for name, stage in record["stages"].items()} == {"coarse": 4, "fine": 4}
+    assert sorted(case for part in record["folds"].values() for case in part["held_out"]) == split["train"]
+    (stage_1,), (folds,) = (list((run / "stages" / "coarse" / place).iterdir()) for place in ("priors", "folds/priors"))
+    assert sorted(path.name for path in stage_1.iterdir()) == split["val"]
+    assert sorted(path.name for path in folds.iterdir()) == split["train"]
+    for place in (run, run / "stages" / "coarse"):
+        assert len(list((place / "predictions").glob("*.nii.gz"))) == 2
+        assert sorted(set(read_metrics(place / "metrics.csv")["case"])) == split["test"]
+
+
+@pytest.mark.slow
+def test_two_processes_end_where_one_with_the_same_batches_ends(command, tmp_path):
+    # This loss is a mean over samples, so that two halves of a batch have the whole batch's gradient.
+    loss = ["loss=dice_ce", "loss.batch=false", "augment=none", "trainer.gradient_clip_val=null"]
+    command(*CASCADE, *loss, "trainer=cpu", "hydra.run.dir=one", cwd=tmp_path)
+    shared = ["trainer=ddp", "trainer.devices=2", "model.batch_size=1"]
+    command(*CASCADE, *loss, *shared, "hydra.run.dir=two", cwd=tmp_path)
+
+    for stage in ("coarse", "fine"):
+        one, two = (
+            torch.load(tmp_path / run / "stages" / stage / "last.ckpt", weights_only=True)["state_dict"]
+            for run in ("one", "two")
+        )
+        assert all(torch.allclose(two[name], value, rtol=1e-3, atol=1e-4) for name, value in one.items())
+
+
+@pytest.fixture(scope="module")
+def cascade_run(command, tmp_path_factory):
+    """Folder of a finished training of a cascade; its working folder holds the phantom under `data`."""
+    folder = tmp_path_factory.mktemp("cascade")
+    command("model=cascade_unet", "trainer=smoke", "hydra.run.dir=run", cwd=folder)
+    return folder / "run"
+
+
+@pytest.mark.slow
+def test_a_cascade_s_run_holds_what_every_stage_said(cascade_run):
+    split = json.loads((cascade_run / "split.json").read_text())
+    record = json.loads((cascade_run / "run.json").read_text())
+    summary = json.loads((cascade_run / "summary.json").read_text())
+
+    assert list(record["stages"]) == ["coarse", "fine"]
+    for place in (cascade_run, cascade_run / "stages" / "coarse"):
+        assert sorted(path.name for path in (place / "predictions").iterdir()) == [f"{c}.nii.gz" for c in split["test"]]
+        assert sorted(set(read_metrics(place / "metrics.csv")["case"])) == split["test"]
+    for region in ("kidney_and_mass", "mass", "tumor"):
+        assert {"mean", "median", "n"} <= set(summary[region]["dice"]["before_postprocessing"])
+    assert (cascade_run / "report" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_cascade_predicts_what_its_test_phase_predicted(cascade_run, command, tmp_path):
+    name = json.loads((cascade_run / "split.json").read_text())["test"][0]
+    image = cascade_run.parent / "data" / "phantom-smoke" / name / "imaging.nii.gz"
+    command("task=predict", f"run={cascade_run}", f"input={image}", "output=label.nii.gz", cwd=tmp_path)
+
+    labels, expected = (
+        np.asarray(nib.load(path).dataobj)
+        for path in (tmp_path / "label.nii.gz", cascade_run / "predictions" / f"{name}.nii.gz")
+    )
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.slow
+def test_a_finished_cascade_is_resumed_without_training(cascade_run, command):
+    kept = [*cascade_run.rglob("*.ckpt"), *cascade_run.rglob("label.b2nd")]
+    before = {path: path.stat().st_mtime_ns for path in kept}
+
+    command("resume=run", cwd=cascade_run.parent)
+
+    assert {path: path.stat().st_mtime_ns for path in kept} == before

@@ -35,11 +35,19 @@ def test_numbers_out_of_their_range_are_one_sentence(values, sentence):
     assert str(refused.value).startswith(sentence)
 
 
-@pytest.mark.parametrize("value", ["abc", 1, 0, [True]])
-@pytest.mark.parametrize("key", ["download__verify", "download__instances", "prepare__rebuild"])
+@pytest.mark.parametrize("value", ["abc", "no", "off", 1, 0, [True]])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("download.verify", "download.instances", "prepare.rebuild", "loss.batch", "loss.include_background"),
+        "loss.difficulty",
+        *("loss.sigmoid", "loss.softmax", "model.cascade", "model.residual", "model.deep_supervision"),
+        "model.checkpointing",
+    ],
+)
 def test_what_is_neither_true_nor_false_is_refused(key, value):
-    with pytest.raises(InputError, match=r"(verify|instances|rebuild)=.* is no switch: give true or false"):
-        check_switches(config(**{key: value}))
+    with pytest.raises(InputError, match=rf"^{key}=.* is no switch: give true or false"):
+        check_switches(config(**{key.replace(".", "__"): value}))
 
 
 def test_null_is_a_switch_where_it_has_a_meaning():

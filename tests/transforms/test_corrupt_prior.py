@@ -178,14 +178,15 @@ def test_other_keys_pass_and_a_missing_prior_is_told_unless_allowed():
 
 @pytest.mark.parametrize("name", ["morphology_prob", "component_prob", "label_prob", "max_component_share"])
 def test_a_share_outside_0_to_1_is_refused(name):
-    with pytest.raises(InputError, match=f"{name}=1.5 is no share: write a number from 0 to 1"):
+    with pytest.raises(InputError, match=f"^corrupt: {name}=1.5 is no share: write a number from 0 to 1"):
         RandCorruptPriord(**{name: 1.5})
 
 
 @pytest.mark.parametrize("radii", [(3, 1), (0, 2), 5, (1, 2, 3), ("a", "b"), (1, float("inf"))])
 def test_radii_that_are_no_range_are_refused(radii):
     with pytest.raises(
-        InputError, match=r"radius_range=.* must be \(smallest, largest\) radius in voxels, both over 0"
+        InputError,
+        match=r"^corrupt: radius_range=.* \(model\.prior_radius\) must be \(smallest, largest\) radius in vox",
     ):
         RandCorruptPriord(radius_range=radii)
 

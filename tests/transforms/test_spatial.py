@@ -355,7 +355,7 @@ def test_the_gpu_gives_what_the_cpu_gives():
         ({"scale_range": (0, 1)}, "scale_range"),
         ({"elastic_spacing": 10, "elastic_magnitude": 5}, "elastic_magnitude=5 is over 0.4 of elastic_spacing=10"),
         ({"mode": ["bilinear", "cubic"]}, "mode=.*cubic.* must be one of bilinear, linear, nearest"),
-        ({"mode": ["bilinear"]}, "for each of 2 keys"),
+        ({"mode": ["bilinear"]}, "for each of 3 keys"),
     ],
 )
 def test_values_out_of_range_are_refused(arguments, message):

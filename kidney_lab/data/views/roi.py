@@ -2,13 +2,16 @@
 
 Hao (master's thesis, Melbourne 2024, section 3.4) crops every case to a box of one size that holds the kidneys and
 tumors of every training case. The centre comes from the reference, which training alone may see: in validation and at
-inference it comes from what an earlier stage predicts. That a training box may be moved at random, so that the network
-meets boxes as an inexact prediction places them, is an addition to the thesis.
+inference it comes from what an earlier stage predicts. Samples lie in the very boxes that inference would look into
+(`roi_boxes`), which are several where a foreground does not fit into one. That a training box may be moved at random,
+so that the network meets boxes as an inexact prediction places them, is an addition to the thesis.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from math import dist
 from typing import ClassVar, Self
 
 import numpy as np
@@ -28,8 +31,8 @@ from kidney_lab.data.views.boxes import (
     random_corner,
     read_sample,
 )
-from kidney_lab.data.views.roi_boxes import centred, moved_inside, roi_boxes
-from kidney_lab.data.views.roi_source import RoiSource
+from kidney_lab.data.views.roi_boxes import moved, moved_inside, moved_into, roi_boxes
+from kidney_lab.data.views.roi_source import RoiSource, boxes_of
 from kidney_lab.data.views.window import Corner, Pictured, Window, crop_to_box, whole, window_of
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Triple
@@ -46,7 +49,8 @@ def covering_size(
         cases: those without labels ask for nothing.
         margin_mm: on every side.
         multiple: of voxels along every axis.
-        jitter_mm: most that the box is moved along an axis; it covers the labels and their margin wherever it lies.
+        jitter_mm: most that the box is moved along an axis; it covers the labels, and what of their margin lies in the
+            volume, wherever it is moved.
 
     Returns:
         `(D, H, W)` voxels; None where no case has labels.
@@ -69,17 +73,14 @@ def jitter_voxels(jitter_mm: float, spacing: Sequence[float]) -> Triple:
     return d, h, w
 
 
-def centred_box(case: StoredCase, size: Sequence[int]) -> Box:
-    """Box of a size around the middle of a case's labels, or of the volume where it has none."""
-    return centred(case.foreground_box or whole(case.shape), size)
-
-
 @dataclass(frozen=True)
 class RoiView:
     """Boxes of one size around the labels of each case, or patches inside these boxes.
 
-    Where samples are placed by an earlier stage, the box is centred on what that predicted; of a case in which it found
-    nothing the whole volume is sampled, as inference looks at all of it then.
+    The labels are those of the reference, or what an earlier stage predicted, where samples are placed by that. Boxes
+    lie as at inference: one where the labels fit into it, else one for each kidney or several to a kidney, all moved
+    into the volume. Each is sampled equally often; a patch about a foreground voxel is moved into the nearest. Of a
+    case without labels the whole volume is sampled, as inference looks at all of it then.
 
     Args:
         samples_per_epoch: samples of an epoch, over all ranks.
@@ -147,13 +148,13 @@ class RoiView:
     def draw(
         self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int], roi: RoiSource | None = None
     ) -> Triple:
-        """Places the box, or a patch inside it. See `View.draw`."""
-        box = self._jittered_box(case, rng) if roi is None else self._predicted_box(case, roi)
+        """Places a box, or a patch inside one. See `View.draw`."""
+        boxes = self._boxes(case, rng, roi)
         if self.patch_size is not None and rng.random() < self.foreground_fraction:
             corner = foreground_corner(case, self.patch_size, rng, labels=labels, weights=self.label_weights)
             if corner is not None:
-                return moved_inside(corner, self.patch_size, box)
-        return random_corner(box, self.roi_size, rng)
+                return min((moved_inside(corner, self.patch_size, box) for box in boxes), key=partial(dist, corner))
+        return random_corner(boxes[rng.integers(len(boxes))], self.roi_size, rng)
 
     def read(
         self, case: Pictured, labels: Sequence[Sliceable], corner: Corner, shape: Sequence[int]
@@ -166,33 +167,25 @@ class RoiView:
     ) -> list[Window]:
         """Boxes about what an earlier stage found, see `roi_boxes`; the whole volume without one. See `View.windows`.
 
-        Where the earlier stage found nothing the whole volume is searched as well, with a warning.
+        Where the earlier stage found nothing the whole volume is searched as well.
         """
         if roi is None:
             return [window_of(whole(shape), shape, smallest)]
-        boxes = roi_boxes(roi, self._box_size)
-        if not boxes:
-            log.warning(
-                "The stage before found nothing in a scan: the whole scan is searched instead, which takes longer and "
-                "may find what is not there."
-            )
-        return [window_of(box, shape, smallest) for box in boxes or [whole(shape)]]
+        return [window_of(box, shape, smallest) for box in roi_boxes(roi, self._box_size) or [whole(shape)]]
 
     def place(self, probabilities: Tensor, window: Window, shape: Triple) -> Tensor:
         """The part of a box that lies in the volume. See `View.place`."""
         return crop_to_box(probabilities, window)
 
-    def _jittered_box(self, case: StoredCase, rng: np.random.Generator) -> Box:
-        farthest = np.array(jitter_voxels(self.jitter_mm, case.spacing))
-        moves = rng.integers(-farthest, farthest + 1).tolist()
-        d, h, w = (
-            slice(axis.start + move, axis.stop + move)
-            for axis, move in zip(centred_box(case, self._box_size), moves, strict=True)
-        )
-        return d, h, w
+    def _boxes(self, case: StoredCase, rng: np.random.Generator, roi: RoiSource | None) -> list[Box]:
+        """Where inference looks; boxes about the reference are moved by chance before they are moved into the volume.
 
-    def _predicted_box(self, case: StoredCase, roi: RoiSource) -> Box:
-        return whole(case.shape) if roi.foreground_box is None else centred(roi.foreground_box, self._box_size)
+        The other way round a box at the border of the volume could leave behind what it is to cover.
+        """
+        farthest = np.array(jitter_voxels(self.jitter_mm if roi is None else 0.0, case.spacing))
+        by = rng.integers(-farthest, farthest + 1).tolist()
+        boxes = boxes_of(case if roi is None else roi, self._box_size)
+        return [moved_into(moved(box, by), case.shape) for box in boxes] or [whole(case.shape)]
 
     @property
     def _box_size(self) -> Sequence[int]:

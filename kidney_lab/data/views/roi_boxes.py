@@ -1,4 +1,4 @@
-"""Boxes of one fixed size about the foreground of a predicted label map: where a later stage looks at inference.
+"""Boxes of one fixed size about the foreground of a label map: where a later stage looks, and what it is trained on.
 
 Hao (master's thesis, Melbourne 2024, section 3.4) crops every case to one box of a fixed size, and leaves open what
 happens where a foreground does not fit into it. Chosen: a box for each kidney, and as many more as it takes to lose
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kidney_lab.data.body import Box
 from kidney_lab.data.foreground import foreground_box
+from kidney_lab.data.store import Sliceable
 from kidney_lab.geometry import Triple
 
 SMALLEST_SHARE: Final = 0.1
@@ -38,20 +39,32 @@ def roi_boxes(labels: NDArray[np.uint8], size: Sequence[int]) -> list[Box]:
         along the axes where it is larger than the box, and reach beyond its borders along the others.
     """
     found = foreground_box(labels)
-    if found is None:
-        return []
+    return [] if found is None else [moved_into(box, labels.shape) for box in boxes_about(labels, found, size)]
+
+
+def boxes_about(labels: Sliceable | NDArray[np.uint8], found: Box, size: Sequence[int]) -> list[Box]:
+    """`roi_boxes` before they are moved into the volume, so that they can be moved by chance first.
+
+    Args:
+        labels: `(D, H, W)`; only read where the foreground does not fit into one box.
+        found: smallest box that holds the foreground.
+        size: `(D, H, W)` voxels of every box.
+    """
     if _fits(found, size):
-        return [_inside(centred(found, size), labels.shape)]
+        return [centred(found, size)]
     components = cc3d.connected_components((labels[found] > 0).view(np.uint8), connectivity=26)
     places = _largest_first(components, found)
     together = _union(list(places.values()))
     if _fits(together, size):
-        return [_inside(centred(together, size), labels.shape)]
+        return [centred(together, size)]
     boxes: list[Box] = []
     for number, place in places.items():
-        if not any(_holds(box, place) for box in boxes):
-            tiles = (_inside(tile, labels.shape) for tile in _tiles(place, size))
-            boxes += [tile for tile in tiles if np.any(components[_seen_from(found, tile)] == number)]
+        if not any(_holds(moved_into(box, labels.shape), place) for box in boxes):
+            boxes += [
+                tile
+                for tile in _tiles(place, size)
+                if np.any(components[_seen_from(found, moved_into(tile, labels.shape))] == number)
+            ]
     return boxes
 
 
@@ -76,13 +89,31 @@ def moved_inside(corner: Sequence[int], size: Sequence[int], box: Box) -> Triple
     return d, h, w
 
 
+def moved_into(box: Box, shape: Sequence[int]) -> Box:
+    """The box of the same size in a volume that is nearest; what is larger than the volume keeps covering it.
+
+    Args:
+        box: of any place.
+        shape: of the volume, `(D, H, W)`.
+    """
+    size = [axis.stop - axis.start for axis in box]
+    volume = _box((0, 0, 0), shape)
+    return _box(moved_inside([axis.start for axis in box], size, volume), size)
+
+
+def moved(box: Box, by: Sequence[int]) -> Box:
+    """A box moved by so many voxels along each axis."""
+    d, h, w = (slice(axis.start + n, axis.stop + n) for axis, n in zip(box, by, strict=True))
+    return d, h, w
+
+
 def _largest_first(components: NDArray[np.unsignedinteger], within: Box) -> dict[int, Box]:
     """The components that count, by number: where each lies in the volume. Equal ones come in order of their place."""
     counted = cc3d.statistics(components)
     voxels = counted["voxel_counts"].astype(np.int64)[1:]
     origin = [axis.start for axis in within]
     places = {
-        number: _moved(counted["bounding_boxes"][number], origin)
+        number: moved(counted["bounding_boxes"][number], origin)
         for number in (1 + np.flatnonzero(voxels >= SMALLEST_SHARE * voxels.max())).tolist()
     }
     return dict(sorted(places.items(), key=lambda item: (-voxels[item[0] - 1], _ends(item[1]))))
@@ -110,23 +141,12 @@ def _ends(box: Box) -> list[tuple[int, int]]:
     return [(axis.start, axis.stop) for axis in box]
 
 
-def _inside(box: Box, shape: Sequence[int]) -> Box:
-    size = [axis.stop - axis.start for axis in box]
-    volume = _box((0, 0, 0), shape)
-    return _box(moved_inside([axis.start for axis in box], size, volume), size)
-
-
 def _fits(box: Box, size: Sequence[int]) -> bool:
     return all(axis.stop - axis.start <= n for axis, n in zip(box, size, strict=True))
 
 
 def _holds(outer: Box, inner: Box) -> bool:
     return all(a.start <= b.start and b.stop <= a.stop for a, b in zip(outer, inner, strict=True))
-
-
-def _moved(box: Box, by: Sequence[int]) -> Box:
-    d, h, w = (slice(axis.start + n, axis.stop + n) for axis, n in zip(box, by, strict=True))
-    return d, h, w
 
 
 def _union(boxes: Sequence[Box]) -> Box:

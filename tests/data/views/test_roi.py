@@ -9,11 +9,13 @@ from kidney_lab.data.foreground import foreground_box
 from kidney_lab.data.kits import find_cases
 from kidney_lab.data.nifti import read_volume
 from kidney_lab.data.prepare import GridRecipe, prepare_store
+from kidney_lab.data.priors import Priors
 from kidney_lab.data.split_files.load import read_split
 from kidney_lab.data.store import Store
 from kidney_lab.data.store_writer import create_store
 from kidney_lab.data.views import RoiView
-from kidney_lab.data.views.roi import centred_box, covering_size, jitter_voxels
+from kidney_lab.data.views.roi import covering_size, jitter_voxels
+from kidney_lab.data.views.roi_boxes import roi_boxes
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Spacing, Triple, reorient
 
@@ -25,7 +27,7 @@ TARGETS = {  # box of the labels, in volumes of (16, 30, 30) voxels of 2, 1, 1 m
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Predicted:
     """What an earlier stage predicted."""
 
@@ -76,15 +78,17 @@ def test_only_the_training_cases_make_the_size(targets):
     assert view(multiple=1).fitted(targets, ["case_00000"]).roi_size == (7, 7, 11)
 
 
-def test_the_box_is_centred_on_the_labels_and_may_reach_beyond_the_volume(targets):
-    assert centred_box(targets["case_00000"], (9, 9, 11)) == (slice(1, 10), slice(3, 12), slice(6, 17))
-    assert centred_box(targets["case_00001"], (14, 16, 30)) == (slice(4, 18), slice(12, 28), slice(-10, 20))
-
-
-def test_a_case_without_labels_gives_the_middle_of_its_volume(targets):
-    roi = view(size=[6, 10, 10])
-
-    assert roi.draw(targets["case_00002"], np.random.default_rng(0), LABELS) == (5, 10, 10)
+@pytest.mark.parametrize(
+    ("case", "size", "corner"),
+    [
+        ("case_00000", (9, 9, 11), (1, 3, 6)),
+        ("case_00001", (14, 16, 30), (2, 12, 0)),  # its middle is [4:18, 12:28, -10:20]
+        ("case_00001", (20, 16, 11), (0, 12, 0)),  # [1:21, …] is larger than the volume: keeps covering it
+    ],
+)
+def test_the_box_is_centred_on_the_labels_and_moved_into_the_volume(targets, case, size, corner):
+    assert view(size=size).draw(targets[case], np.random.default_rng(0), LABELS) == corner
+    assert [tuple(axis.start for axis in box) for box in roi_boxes(targets[case].label[...], size)] == [corner]
 
 
 def test_a_given_size_is_kept_and_one_too_small_is_told(targets, caplog):
@@ -107,8 +111,7 @@ def test_patches_lie_inside_the_box(targets):
 
     drawn = {roi.draw(targets["case_00000"], rng, LABELS) for _ in range(300)}
 
-    box = centred_box(targets["case_00000"], [8, 16, 12])  # [1:9, -1:15, 5:17]
-    assert drawn == {(d, box[1].start, w) for d in range(1, 6) for w in range(5, 8)}
+    assert drawn == {(d, 0, w) for d in range(1, 6) for w in range(5, 8)}  # of [1:9, 0:16, 5:17]
     assert roi.roi_size == [4, 16, 10]
 
 
@@ -121,19 +124,18 @@ def test_foreground_patches_hold_a_label_and_stay_in_the_box(targets):
         corner = roi.draw(case, rng, LABELS)
         _, label = roi.read(case, [case.label], corner, roi.roi_size)
         assert 2 in label
-        assert all(
-            axis.start <= c <= axis.stop - n
-            for axis, c, n in zip(centred_box(case, [8, 16, 12]), corner, roi.roi_size, strict=True)
-        )
+        (box,) = roi_boxes(case.label[...], [8, 16, 12])
+        assert all(axis.start <= c <= axis.stop - n for axis, c, n in zip(box, corner, roi.roi_size, strict=True))
 
 
 def test_a_patch_larger_than_the_box_still_covers_it(targets):
-    roi = view(size=[3, 4, 5], patch_size=[6, 8, 10], foreground_fraction=0.5)
+    roi = view(size=[7, 8, 11], patch_size=[9, 10, 14], foreground_fraction=0.5)
     rng = np.random.default_rng(0)
+    (box,) = roi_boxes(targets["case_00000"].label[...], [7, 8, 11])
 
     for _ in range(50):
         corner = roi.draw(targets["case_00000"], rng, LABELS)
-        for axis, c, n in zip(centred_box(targets["case_00000"], [3, 4, 5]), corner, roi.roi_size, strict=True):
+        for axis, c, n in zip(box, corner, roi.roi_size, strict=True):
             assert c <= axis.start
             assert axis.stop <= c + n
 
@@ -208,7 +210,8 @@ def test_a_jittered_box_still_holds_every_label_and_its_margin(targets):
     rng = np.random.default_rng(0)
 
     for name in ("case_00000", "case_00001"):
-        grown = [(s.start - m, s.stop + m) for s, m in zip(TARGETS[name], (1, 1, 1), strict=True)]
+        volume = targets[name].shape
+        grown = [(max(0, s.start - 1), min(n, s.stop + 1)) for s, n in zip(TARGETS[name], volume, strict=True)]
         for _ in range(200):
             corner = roi.draw(targets[name], rng, LABELS)
             for c, n, (start, stop) in zip(corner, roi.roi_size, grown, strict=True):
@@ -224,12 +227,12 @@ def test_a_size_too_small_for_the_jitter_is_told(targets, caplog):
 
 
 def test_a_box_about_a_prediction_is_centred_on_that_and_stays(targets):
-    roi = view(size=[4, 6, 8], jitter_mm=20)
+    roi = view(size=[4, 6, 10], jitter_mm=20)
     predicted = Predicted((slice(0, 2), slice(20, 26), slice(10, 20)))
 
     drawn = {roi.draw(targets["case_00000"], np.random.default_rng(seed), LABELS, predicted) for seed in range(20)}
 
-    assert drawn == {(-1, 20, 11)}
+    assert drawn == {(0, 20, 10)}  # [-1:3, 20:26, 10:20], moved into the volume
 
 
 def test_patches_of_a_predicted_box_lie_in_it_even_about_the_reference_s_voxels(targets):
@@ -244,22 +247,118 @@ def test_patches_of_a_predicted_box_lie_in_it_even_about_the_reference_s_voxels(
 
 
 @pytest.mark.parametrize("patch_size", [None, [4, 6, 8]])
-def test_where_the_prediction_is_empty_the_whole_volume_is_sampled(targets, patch_size):
-    roi = view(size=[4, 6, 8], patch_size=patch_size)
+@pytest.mark.parametrize(("case", "source"), [("case_00000", Predicted(None)), ("case_00002", None)])
+def test_where_nothing_is_labelled_the_whole_volume_is_sampled(targets, patch_size, case, source):
+    roi = view(size=[4, 6, 8], patch_size=patch_size, jitter_mm=3)
     rng = np.random.default_rng(0)
 
-    drawn = np.array([roi.draw(targets["case_00000"], rng, LABELS, Predicted(None)) for _ in range(500)])
+    drawn = np.array([roi.draw(targets[case], rng, LABELS, source) for _ in range(500)])
 
     assert drawn.min(axis=0).tolist() == [0, 0, 0]
     assert drawn.max(axis=0).tolist() == [16 - 4, 30 - 6, 30 - 8]
 
 
-@dataclass
+@pytest.fixture
+def kidneys(tmp_path, add_case) -> Store:
+    """Two kidneys that fit into no box together, with a tumor at the rim of the second, and a speck between them."""
+    create_store(tmp_path / "kidneys", {})
+    label = np.zeros((16, 30, 30), np.uint8)
+    label[4:8, 8:14, 0:6] = 1
+    label[6:10, 10:16, 22:28] = 1
+    label[8:10, 14:16, 28] = 2
+    label[13, 28, 14] = 3
+    add_case(tmp_path / "kidneys", "case_00000", label=label)
+    return Store(tmp_path / "kidneys")
+
+
+class TestSeveralBoxes:
+    size = (6, 10, 10)
+
+    def corners(self, label) -> set[Triple]:
+        return {tuple(axis.start for axis in box) for box in roi_boxes(label, self.size)}
+
+    @pytest.mark.parametrize("predicted", [False, True])
+    def test_every_sample_is_one_of_the_boxes_that_inference_looks_into(self, kidneys, tmp_path, predicted):
+        case, priors = kidneys["case_00000"], Priors(tmp_path / "priors")
+        shown = np.roll(case.label[...], (1, -2, 1), axis=(0, 1, 2)) if predicted else case.label[...]
+        priors.write("case_00000", shown)
+        source = priors["case_00000"] if predicted else None
+
+        drawn = [view(size=self.size).draw(case, np.random.default_rng(s), LABELS, source) for s in range(60)]
+
+        assert len(self.corners(shown)) == 2
+        assert set(drawn) == self.corners(shown)
+        assert 15 < drawn.count(min(drawn)) < 45
+        for corner in set(drawn):
+            read = view(size=self.size).read(case, [case.label], corner, self.size)[1]
+            assert (read > 0).sum() > 100
+
+    def test_boxes_about_the_reference_are_moved_by_the_jitter_and_stay_in_the_volume(self, kidneys):
+        case = kidneys["case_00000"]
+        boxes = self.corners(case.label[...])
+        rng = np.random.default_rng(0)
+
+        drawn = np.array([view(size=self.size, jitter_mm=2).draw(case, rng, LABELS) for _ in range(400)])
+
+        moves = np.array([min((corner - box for box in boxes), key=np.linalg.norm) for corner in drawn])
+        assert np.abs(moves).max(axis=0).tolist() == [1, 2, 2]  # 2 mm of voxels of 2, 1, 1 mm
+        assert drawn.min() >= 0
+        assert np.all(drawn + self.size <= case.shape)
+
+    def test_a_patch_about_a_voxel_lies_in_the_box_that_holds_it(self, kidneys):
+        case, rng = kidneys["case_00000"], np.random.default_rng(0)
+        tumor = view(size=self.size, patch_size=[3, 4, 4], foreground_fraction=1.0, label_weights={"tumor": 1})
+
+        for _ in range(30):
+            corner = tumor.draw(case, rng, LABELS)
+            assert 2 in tumor.read(case, [case.label], corner, [3, 4, 4])[1]
+
+    def test_a_label_map_is_decoded_once_and_only_where_one_box_does_not_do(self, kidneys):
+        class Counted(Predicted):
+            read = 0
+
+            def __getitem__(self, key):
+                self.read += 1
+                return self.array[key]
+
+        case = kidneys["case_00000"]
+        label = Counted(None)
+        label.array, label.shape = case.label[...], case.shape
+        source, rng = Predicted(case.foreground_box, label), np.random.default_rng(0)
+
+        for size, read in (((16, 30, 30), 0), (self.size, 1), ([5, 10, 10], 2)):
+            for _ in range(5):
+                view(size=size).draw(case, rng, LABELS, source)
+            assert label.read == read
+
+    def test_priors_are_the_same_object_every_time(self, kidneys, tmp_path):
+        priors = Priors(tmp_path / "priors")
+        priors.write("case_00000", kidneys["case_00000"].label[...])
+
+        assert priors["case_00000"] is priors["case_00000"]
+
+
+def test_at_the_border_of_the_volume_a_moved_box_still_holds_every_label(tmp_path, add_case):
+    create_store(tmp_path / "border", {})
+    label = np.zeros((16, 30, 30), np.uint8)
+    label[1:5, 1:6, 22:28] = 1
+    add_case(tmp_path / "border", "case_00000", label=label)
+    store = Store(tmp_path / "border")
+    roi = view(multiple=1, jitter_mm=8).fitted(store, ["case_00000"])
+    rng = np.random.default_rng(0)
+
+    for _ in range(200):
+        corner = roi.draw(store["case_00000"], rng, LABELS)
+        assert (roi.read(store["case_00000"], [label], corner, roi.roi_size)[1] == 1).sum() == 4 * 5 * 6
+
+
+@dataclass(eq=False)
 class Mask:
     """A real mask's box on the thesis' grid, as far as a view looks at a stored case for it."""
 
     shape: Triple
     foreground_box: Box | None
+    label: np.ndarray
     spacing: Spacing = (1.0, 0.78, 0.78)
 
 
@@ -268,7 +367,7 @@ def on_thesis_grid(path) -> Mask:
     factors = np.array(mask.grid.spacing) / Mask.spacing
     box = foreground_box(mask.array)
     outer = (slice(int(s.start * f), int(np.ceil(s.stop * f))) for s, f in zip(box, factors, strict=True))
-    return Mask(tuple(np.round(mask.array.shape * factors).astype(int).tolist()), tuple(outer))
+    return Mask(tuple(np.ceil(mask.array.shape * factors).astype(int).tolist()), tuple(outer), mask.array)
 
 
 @pytest.mark.slow
@@ -284,9 +383,12 @@ def test_the_size_covers_every_real_target_of_the_training_split_wherever_the_bo
     for mask in masks.values():
         for _ in range(50):
             corner = roi.draw(mask, rng, LABELS)
-            for c, n, target, mm in zip(corner, roi.roi_size, mask.foreground_box, mask.spacing, strict=True):
-                assert (target.start - c) * mm >= 5
-                assert (c + n - target.stop) * mm >= 5
+            for c, n, target, mm, length in zip(
+                corner, roi.roi_size, mask.foreground_box, mask.spacing, mask.shape, strict=True
+            ):
+                margin = int(np.ceil(5 / mm))
+                assert c <= max(0, target.start - margin)
+                assert c + n >= min(length, target.stop + margin)
     tight = covering_size(list(masks.values()), margin_mm=0, multiple=1)
     lengths = [[s.stop - s.start for s in mask.foreground_box] for mask in masks.values()]
     assert tight == tuple(np.max(lengths, axis=0))

@@ -1,0 +1,525 @@
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from kidney_lab.composition.resolvers import register_resolvers
+from kidney_lab.composition.search_path import config_folder, register_experiments
+from kidney_lab.data.nifti import read_volume, write_volume
+from kidney_lab.data.priors import Priors
+from kidney_lab.data.sampling import SampleKey
+from kidney_lab.data.splits import Split
+from kidney_lab.data.views.prior_input import one_hot
+from kidney_lab.errors import InputError
+from kidney_lab.geometry import Volume, grid_from_spacing, reorient
+from kidney_lab.inference.load import load_method, load_stage
+from kidney_lab.inference.priors import prior_labels
+from kidney_lab.inference.stage import predict_stage
+from kidney_lab.methods import fit as fitting
+from kidney_lab.methods.supervised import SupervisedSegmentation
+from kidney_lab.metrics.table import read_metrics
+from kidney_lab.tasks import stages as tasks
+from kidney_lab.tasks.run_folder import RunFolder
+from kidney_lab.tasks.stages import StageTraining
+from kidney_lab.tasks.testing import segment_scored_cases, write_scores
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+CPU = torch.device("cpu")
+SHAPE, SPACING = (24, 36, 40), (6.0, 8.0, 8.0)
+
+
+def write_case(folder: Path, number: int) -> None:
+    """A body with two kidneys, a tumor and a cyst; brighter than what surrounds them."""
+    rng = np.random.default_rng(number)
+    d, h, w = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
+    label = np.zeros(SHAPE, np.uint8)
+    for column in (11, 29):
+        label[((d - 12) * 6) ** 2 + ((h - 20) * 8) ** 2 + ((w - column) * 8) ** 2 < 45**2] = 1
+    label[((d - 12 - number % 3) * 6) ** 2 + ((h - 17) * 8) ** 2 + ((w - 10) * 8) ** 2 < 24**2] = 2
+    label[11:14, 21:24, 28:31] = 3
+    body = ((h - 18) / 16) ** 2 + ((w - 20) / 18) ** 2 < 1
+    image = np.where(np.broadcast_to(body, SHAPE), 20 + 80 * label.astype(float), -1000) + rng.normal(0, 10, SHAPE)
+    grid = grid_from_spacing(SHAPE, SPACING)
+    write_volume(folder / f"case_{number:05d}" / "imaging.nii.gz", Volume(image.astype(np.int16), grid))
+    write_volume(folder / f"case_{number:05d}" / "segmentation.nii.gz", Volume(label, grid))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Folder of six cases, and of the stores made of them."""
+    folder = tmp_path_factory.mktemp("cases")
+    for number in range(6):
+        write_case(folder / "data", number)
+    return folder
+
+
+def recipe(root: Path, *overrides: str, make: bool = False):
+    """The cascade at smoke size on these cases, or on a phantom that is made."""
+    register_resolvers()
+    register_experiments()
+    paths = [f"data.root={root / 'data'}", f"prepare.root={root / 'stores'}"]
+    cases = [] if make else ["data.make=null"]
+    fast = ["trainer=smoke", "data.num_workers=0", "prepare.workers=1", "+trainer.enable_progress_bar=false"]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("config", overrides=["model=cascade_unet", *cases, *paths, *fast, *overrides])
+
+
+def training(root: Path, run: Path, *overrides: str, make: bool = False) -> StageTraining:
+    """A training in fresh objects, as a new process would have them; goes on with a run that is there."""
+    config = recipe(root, *overrides, make=make)
+    record = {"stages": {}}
+    if (run / "run.json").is_file():
+        record = json.loads((run / "run.json").read_text())
+    dataset = instantiate(config.data, _convert_="all")
+    return StageTraining(RunFolder(run, record), config, dataset, device=CPU, precision="32-true")
+
+
+def train(root: Path, run: Path, *overrides: str, make: bool = False) -> StageTraining:
+    made = training(root, run, *overrides, make=make)
+    with made.run.recording(made.config):
+        made.run.update(precision=made.precision)
+        made.train()
+    return made
+
+
+@pytest.fixture(autouse=True)
+def leave_torch_as_it_was():
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory) -> StageTraining:
+    """A run whose two stages are trained, with priors by stage 1 itself."""
+    return train(root, tmp_path_factory.mktemp("finished"))
+
+
+def weights(run: Path, stage: str, name: str = "last") -> dict:
+    return torch.load(run / "stages" / stage / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def rewrite(run: Path, favoured: int, stage: str = "coarse") -> None:
+    """Makes the best network of a stage call every voxel one label."""
+    path = run / "stages" / stage / "best.ckpt"
+    state = torch.load(path, weights_only=True)
+    heads = [name for name in state["state_dict"] if name.endswith("bias") and "head" in name]
+    assert heads
+    for name in heads:
+        state["state_dict"][name].zero_()[favoured] = 1e4
+    torch.save(state, path)
+
+
+def copied(run: Path, to: Path, *, unfinished: str | None = None) -> Path:
+    """A copy of a run, without what a stage's training wrote."""
+    shutil.copytree(run, to)
+    if unfinished is not None:
+        shutil.rmtree(to / "stages" / unfinished)
+        record = json.loads((to / "run.json").read_text())
+        del record["stages"][unfinished]
+        (to / "run.json").write_text(json.dumps(record))
+    return to
+
+
+class StageReached(Exception):  # noqa: N818  no error: it ends a training where the test wants it
+    """Stands for the training of a stage."""
+
+
+def data_of_fine(monkeypatch, root: Path, run: Path, *overrides: str):
+    """The data that stage 2 would be trained and validated on; stage 1 is trained where it is not yet."""
+    seen = []
+
+    def capture(trainer, module, data, checkpoint):
+        if data.train_samples.prior is None:
+            return fit(trainer, module, data, checkpoint)
+        seen.append(data)
+        raise StageReached
+
+    fit = fitting.fit
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting, "fit", capture)
+        with pytest.raises(StageReached):
+            train(root, run, *overrides)
+    return seen[0]
+
+
+STILL = ("model.from_coarse.corrupt=null", "augment=none")
+
+
+class TestBookkeeping:
+    def test_both_stages_are_trained_in_order_with_checkpoints_of_their_own(self, finished):
+        run = finished.run.path
+        record = json.loads((run / "run.json").read_text())
+
+        assert list(record["stages"]) == ["coarse", "fine"]
+        assert record["stages"]["coarse"]["input_shape"][1] == 1
+        assert record["stages"]["fine"]["input_shape"][1] == 4
+        assert [stage for stage, _ in pd.read_csv(run / "epochs.csv").groupby("stage", sort=False)] == [
+            "coarse",
+            "fine",
+        ]
+        for stage in record["stages"]:
+            assert {"best.ckpt", "last.ckpt"} <= {path.name for path in (run / "stages" / stage).iterdir()}
+
+    def test_a_stage_s_own_settings_of_the_trainer_are_its_alone(self, root, tmp_path):
+        made = train(root, tmp_path, "+model.stages.coarse.trainer.max_epochs=1")
+
+        assert {name: stage["epochs"] for name, stage in made.run.record["stages"].items()} == {"coarse": 1, "fine": 2}
+
+    def test_priors_are_what_the_best_network_of_stage_1_makes_of_every_case_and_lie_on_stage_2_s_grid(self, finished):
+        run, split = finished.run.path, finished.dataset.split
+        coarse = load_stage(finished.stages["coarse"], run / "stages" / "coarse")
+        fine = instantiate(finished.stages["fine"], _convert_="all")
+        coarse.module.eval()
+        (folder,) = (run / "stages" / "coarse" / "priors").iterdir()
+        assert sorted(path.name for path in folder.iterdir()) == sorted((*split.train, *split.val))
+
+        store, onto = finished._store(coarse.grid), finished._store(fine.grid)
+        for case in (*split.train, *split.val):
+            predicted = predict_stage(coarse, store[case].image[...], None, device=CPU, precision="32-true")
+            expected = prior_labels(predicted, onto[case].shape, coarse.module.output)
+            np.testing.assert_array_equal(Priors(folder)[case].label[...], expected)
+
+
+class TestPriorOfStage2:
+    @pytest.mark.parametrize("kind", ["none", "reference", "predicted", "out_of_fold"])
+    def test_training_sees_what_was_asked_for_and_validation_what_is_predicted(
+        self, kind, monkeypatch, root, finished, tmp_path
+    ):
+        run = copied(finished.run.path, tmp_path / "run", unfinished="fine")
+        data = data_of_fine(monkeypatch, root, run, f"model.prior={kind}", "model.folds=2", *STILL)
+        grid = instantiate(recipe(root).model.stages.fine.grid, _convert_="all").key()[:12]
+        stage_1 = Priors(run / "stages" / "coarse" / "priors" / grid)
+        expected = {"predicted": stage_1, "out_of_fold": Priors(run / "stages" / "coarse" / "folds" / "priors" / grid)}
+
+        sample = data.train_samples[SampleKey(0, 0)]
+        assert sample["image"].shape[0] == (1 if kind == "none" else 4)
+        if kind == "reference":
+            assert torch.equal(sample["image"][1:], one_hot(sample["label"], [1, 2, 3]))
+        if kind in expected:
+            assert data.train_samples.prior.priors.path == expected[kind].path
+            assert not expected[kind].missing(data.split.train)
+        assert not data.train_samples.prior.places
+        assert data.train_samples.view.jitter_mm > 0
+
+        for validated in (data.val_samples.prior, SimpleNamespace(priors=data.val_priors, reference=False)):
+            assert validated.priors.path == stage_1.path
+            assert not validated.reference
+        assert data.val_samples.prior.places
+        assert data.val_samples[SampleKey(0, 0)]["image"].shape[0] == sample["image"].shape[0]
+
+    def test_other_weights_of_stage_1_change_what_stage_2_sees_in_training_and_validation(
+        self, monkeypatch, root, finished, tmp_path
+    ):
+        seen = {}
+        for label in (0, 1):
+            run = copied(finished.run.path, tmp_path / str(label), unfinished="fine")
+            shutil.rmtree(run / "stages" / "coarse" / "priors")
+            rewrite(run, favoured=label)
+            data = data_of_fine(monkeypatch, root, run, *STILL)
+            patches, cases = data.val_dataloader()
+            seen[label] = {
+                "training": data.train_samples[SampleKey(0, 0)],
+                "validation": next(iter(patches)),
+                "case": cases.dataset[0],
+            }
+
+        for label, parts in seen.items():
+            assert bool((parts["training"]["image"][1] == 1).any()) == bool(label)
+            assert bool((parts["validation"]["image"][:, 1] == 1).any()) == bool(label)
+            assert bool((parts["case"]["prior"] == 1).any()) == bool(label)
+        assert torch.equal(seen[0]["training"]["image"][0], seen[1]["training"]["image"][0])
+        assert torch.equal(seen[0]["training"]["label"], seen[1]["training"]["label"])
+
+    def test_other_weights_of_stage_1_change_what_stage_2_sees_of_a_new_scan(self, root, finished, tmp_path):
+        seen = {}
+        for label in (1, 2):
+            run = copied(finished.run.path, tmp_path / str(label))
+            rewrite(run, favoured=label)
+            method = load_method(run, "cpu")
+            windows = seen.setdefault(label, [])
+            method.stages["fine"].module.network.register_forward_pre_hook(
+                lambda _, inputs, kept=windows: kept.append(inputs[0].clone())
+            )
+            method.segment_file(root / "data" / "case_00000" / "imaging.nii.gz")
+
+        for label, windows in seen.items():
+            channels = torch.cat(windows).amax(dim=(0, 2, 3, 4))[1:].tolist()
+            assert channels == [float(value == label) for value in (1, 2, 3)]
+
+    def test_a_new_scan_gets_the_prior_that_validation_showed(self, root, finished):
+        (case,) = finished.dataset.split.val
+        method, shown = load_method(finished.run.path, "cpu"), []
+        fine = method.stages["fine"]
+        predict = fine.predict
+        fine.predict = lambda image, prior: shown.append(prior) or predict(image, prior)
+
+        method.segment_file(root / "data" / case / "imaging.nii.gz")
+
+        stored = Priors(finished.run.path / "stages" / "coarse" / "priors" / fine.grid.key()[:12])
+        np.testing.assert_array_equal(shown[0][0].numpy(), stored[case].label[...])
+
+
+class TestOutOfFold:
+    @pytest.fixture
+    def marked(self, monkeypatch):
+        """Networks that know what they were trained on, in the place of real ones; says which predicted which case."""
+        trained: dict[Path, tuple[str, ...]] = {}
+        predicted: list[tuple[str, tuple[str, ...]]] = []
+
+        def fit_stage(name, *, split, checkpoints, config, **settings):
+            assert config.init is None
+            trained[checkpoints] = tuple(split.train)
+            return {"trained_on": list(split.train)}
+
+        def predict_priors(stage, cases, priors, **settings):
+            for case in priors.missing(cases):
+                predicted.append((case, stage))
+                priors.write(case, np.zeros((2, 2, 2), np.uint8))
+
+        monkeypatch.setattr(tasks, "fit_stage", fit_stage)
+        monkeypatch.setattr(tasks, "load_stage", lambda config, folder: trained[folder])
+        monkeypatch.setattr(tasks, "predict_priors", predict_priors)
+        monkeypatch.setattr(StageTraining, "_store", lambda self, grid: None)
+        monkeypatch.setattr(
+            StageTraining, "_predict",
+            lambda self, title, stage, cases, priors, grid, source: predict_priors(stage, cases, priors),
+        )  # fmt: skip
+        return predicted
+
+    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize(("n_cases", "n_folds"), [(2, 2), (7, 3), (11, 5), (6, 6)])
+    def test_no_case_s_prior_comes_from_a_network_that_saw_it(self, marked, root, tmp_path, n_cases, n_folds, seed):
+        made = training(root, tmp_path, "model.prior=out_of_fold", f"model.folds={n_folds}", f"seed={seed}")
+        cases = tuple(f"case_{k:05d}" for k in range(n_cases))
+        made.dataset.split = Split(train=cases, val=("case_00090", "case_00091"), test=("case_00099",))
+        fine = instantiate(made.stages["fine"], _convert_="all")
+
+        made._training_priors(fine)
+
+        assert Counter(case for case, _ in marked) == Counter(cases)
+        for case, seen in marked:
+            assert case not in seen
+            assert set(seen) < set(cases)
+        parts = made.run.record["folds"].values()
+        assert all(not set(part["held_out"]) & set(part["trained_on"]) for part in parts)
+        assert sorted(case for part in parts for case in part["held_out"]) == sorted(cases)
+
+    def test_weights_that_may_have_seen_a_case_are_no_start_for_its_fold(self, marked, root, tmp_path):
+        made = training(root, tmp_path, "model.prior=out_of_fold", "model.folds=3", "init=another_run")
+
+        made._out_of_fold("coarse", instantiate(made.stages["fine"].grid, _convert_="all"), 3)
+
+        assert len(marked) == 3
+        assert made.config.init == "another_run"
+
+    def test_every_prior_on_disk_is_by_the_network_of_its_own_fold(self, root, finished, tmp_path):
+        run = copied(finished.run.path, tmp_path / "run", unfinished="fine")
+        made = train(root, run, "model.prior=out_of_fold", "model.folds=3")
+        fine = instantiate(made.stages["fine"], _convert_="all")
+        record = json.loads((run / "run.json").read_text())
+        priors = Priors(run / "stages" / "coarse" / "folds" / "priors" / fine.grid.key()[:12])
+
+        assert list(record["folds"]) == [f"coarse/folds/{k}" for k in range(3)]
+        assert list(record["stages"]) == ["coarse", "fine"]
+        for part, facts in record["folds"].items():
+            stage = load_stage(made.stages["coarse"], run / "stages" / part)
+            stage.module.eval()
+            for case in facts["held_out"]:
+                image = made._store(stage.grid)[case].image[...]
+                predicted = predict_stage(stage, image, None, device=CPU, precision="32-true")
+                expected = prior_labels(predicted, made._store(fine.grid)[case].shape, stage.module.output)
+                np.testing.assert_array_equal(priors[case].label[...], expected)
+        # Statistics of intensities, too, are those of the other folds' cases.
+        means = {json.loads(path.read_text())["mean"] for path in run.glob("stages/coarse/folds/*/intensity.json")}
+        assert len(means) == 3
+
+
+class TestResuming:
+    SETTINGS = ("model.prior=out_of_fold", "model.folds=3")
+
+    @pytest.fixture(scope="class")
+    def whole(self, root, tmp_path_factory) -> Path:
+        return train(root, tmp_path_factory.mktemp("whole"), *self.SETTINGS).run.path
+
+    def kill_after(self, patched, owner, name, calls) -> None:
+        """Lets a function end the run when it is called for one time more than that."""
+        function, made = getattr(owner, name), []
+
+        def counted(*arguments, **settings):
+            made.append(1)
+            if len(made) > calls:
+                raise KeyboardInterrupt
+            return function(*arguments, **settings)
+
+        patched.setattr(owner, name, counted)
+
+    @pytest.mark.parametrize(
+        ("where", "calls", "finished", "predicted"),
+        [
+            (SupervisedSegmentation, 3, [], 0),  # in the second epoch of stage 1: two epochs of two steps
+            (tasks, 0, ["coarse"], 0),  # stage 1 is done
+            (Priors, 1, ["coarse"], 1),  # the prior of the validation case is done
+            (SupervisedSegmentation, 11, ["coarse"], 2),  # in the second epoch of the second fold
+            (Priors, 3, ["coarse"], 3),  # between the priors of the second and the third fold
+            (SupervisedSegmentation, 19, ["coarse"], 4),  # in the second epoch of stage 2
+        ],
+    )
+    def test_a_killed_training_does_nothing_again_and_ends_as_the_uninterrupted_one(
+        self, where, calls, finished, predicted, monkeypatch, root, whole, tmp_path
+    ):
+        name = {SupervisedSegmentation: "training_step", tasks: "predict_priors", Priors: "write"}[where]
+        with monkeypatch.context() as patched:
+            self.kill_after(patched, where, name, calls)
+            with pytest.raises(KeyboardInterrupt):
+                train(root, tmp_path, *self.SETTINGS)
+        assert list(json.loads((tmp_path / "run.json").read_text())["stages"]) == finished
+        done = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("label.b2nd")}
+        assert len(done) == predicted
+        coarse = tmp_path / "stages" / "coarse" / "best.ckpt"
+        before = coarse.stat().st_mtime_ns if finished else None
+        torch.rand(7)  # a new process has another random state
+
+        train(root, tmp_path, *self.SETTINGS)
+
+        assert {path: path.stat().st_mtime_ns for path in done} == done
+        assert before in (None, coarse.stat().st_mtime_ns)
+        for path in sorted(whole.rglob("*.ckpt")):
+            state, expected = (
+                torch.load(run / path.relative_to(whole), weights_only=True)["state_dict"] for run in (tmp_path, whole)
+            )
+            assert all(torch.equal(state[key], value) for key, value in expected.items()), path
+        for path in whole.rglob("label.b2nd"):
+            assert (tmp_path / path.relative_to(whole)).read_bytes() == path.read_bytes()
+        assert (tmp_path / "epochs.csv").read_bytes() == (whole / "epochs.csv").read_bytes()
+
+    def test_a_finished_training_is_left_alone(self, monkeypatch, root, whole):
+        before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.suffix in (".ckpt", ".b2nd")}
+        monkeypatch.setattr(tasks, "fit_stage", None)
+
+        training(root, whole, *self.SETTINGS).train()
+
+        assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+class TestScoredCases:
+    def segmented(self, finished, folder: Path, *, favoured: int, data=None) -> Path:
+        run = copied(finished.run.path, folder)
+        rewrite(run, favoured=favoured)
+        segment_scored_cases(run, data or finished.dataset, "cpu")
+        return run
+
+    def test_the_reference_of_a_test_case_changes_no_bit_of_its_prediction(self, root, finished, tmp_path):
+        changed = tmp_path / "changed"
+        shutil.copytree(root / "data", changed)
+        for case in finished.dataset.split.test:
+            path = changed / case / "segmentation.nii.gz"
+            noise = np.random.default_rng(0).integers(0, 4, SHAPE).astype(np.uint8)
+            write_volume(path, Volume(noise, read_volume(path).grid))
+        other = instantiate(recipe(root, f"data.root={changed}").data, _convert_="all")
+        assert other.split == finished.dataset.split
+
+        runs = [
+            self.segmented(finished, tmp_path / str(number), favoured=1, data=data)
+            for number, data in enumerate((finished.dataset, other))
+        ]
+
+        for case in finished.dataset.split.test:
+            for place in ("predictions", "stages/coarse/predictions"):
+                one, two = (run / place / f"{case}.nii.gz" for run in runs)
+                np.testing.assert_array_equal(read_volume(one).array, read_volume(two).array)
+
+    def test_a_stage_1_that_finds_nothing_leaves_the_whole_scan_to_stage_2(self, finished, tmp_path, caplog):
+        run = self.segmented(finished, tmp_path / "run", favoured=0)
+
+        assert "the stage coarse found nothing, so that the stage fine searches the whole scan" in caplog.text
+        for case in finished.dataset.split.test:
+            assert read_volume(run / "predictions" / f"{case}.nii.gz").array.shape == SHAPE
+            assert not read_volume(run / "stages" / "coarse" / "predictions" / f"{case}.nii.gz").array.any()
+
+    def test_scores_before_post_processing_and_of_stage_1_stand_beside_the_result_s(
+        self, monkeypatch, finished, tmp_path
+    ):
+        run = copied(finished.run.path, tmp_path / "run")
+        rewrite(run, favoured=1)
+        rewrite(run, favoured=1, stage="fine")
+        case, *others = finished.dataset.split.test
+        method = load_method(run, "cpu")
+        clean = type(method.clean)
+        monkeypatch.setattr(clean, "__call__", lambda self, labels: np.where(labels == 1, np.uint8(2), labels))
+
+        segment_scored_cases(run, finished.dataset, "cpu")
+        write_scores(run, finished.dataset, 1)
+
+        summary = json.loads((run / "summary.json").read_text())
+        after = read_metrics(run / "metrics.csv")
+        before = read_volume(run / "unprocessed" / f"{case}.nii.gz").array
+        reference = finished.dataset.cases[case].read_label().array
+        tumor = summary["tumor"]["dice"]
+        assert set(np.unique(before)) == {0, 1}
+        assert tumor["before_postprocessing"]["mean"] == 0.0  # there was none
+        inside = read_volume(run / "predictions" / f"{case}.nii.gz").array == 2
+        expected = 2 * (inside & (reference == 2)).sum() / (inside.sum() + (reference == 2).sum())
+        row = after[(after["case"] == case) & (after["region"] == "tumor") & (after["metric"] == "dice")]
+        assert row["value"].item() == pytest.approx(expected)
+        assert tumor["mean"] > 0
+
+        coarse = read_metrics(run / "stages" / "coarse" / "metrics.csv")
+        assert sorted(set(coarse["case"])) == sorted([case, *others])
+        assert (run / "stages" / "coarse" / "summary.json").is_file()
+        assert not (run / "stages" / "fine" / "metrics.csv").exists()  # that is the run's own
+
+
+@pytest.mark.slow
+def test_the_cascade_overfits_two_phantom_cases(tmp_path):
+    phantom = [f"phantom.{key}={n}" for key, n in {"n_cases": 4, "n_train": 2, "n_val": 1, "n_test": 1}.items()]
+    sizes = [
+        "phantom.in_plane=[96,96]", "phantom.max_slices=40",  # voxels of 4 mm, of which the tumors have 750 and 1250
+        "data.spacing=null", "model.coarse.spacing=[8,8,8]", "model.roi_size=[16,32,32]",
+        "model.coarse.roi_size=[16,32,32]", "model.channels=[8,16,32]", "model.coarse.channels=[8,16,32]",
+    ]  # fmt: skip
+    schedule = [
+        "optimizer=adamw", "model.lr=0.01", "scheduler=poly", "augment=none", "model.samples_per_epoch=200",
+        "model.foreground_fraction=0.8", "model.max_epochs=10", "+model.stages.coarse.trainer.max_epochs=4",
+        "model.validate_every=10", "data.max_time=null",
+    ]  # fmt: skip
+    made = train(tmp_path, tmp_path / "run", *phantom, *sizes, *schedule, make=True)
+
+    method = load_method(tmp_path / "run", "cpu")
+    for case in made.dataset.split.train:
+        image, reference = made.dataset.cases[case].image, made.dataset.cases[case].read_label().array
+        tumor = reorient(method.segment_volume(read_volume(image))).array == 2
+        assert 2 * (tumor & (reference == 2)).sum() / (tumor.sum() + (reference == 2).sum()) > 0.9
+
+
+class TestWhatIsToldBeforeTheFirstStageIsTrained:
+    def test_more_folds_than_training_cases(self, root, tmp_path):
+        made = training(root, tmp_path, "model.prior=out_of_fold", "model.folds=99")
+
+        with pytest.raises(InputError, match=r"model\.folds=99"):
+            made.check()
+
+    def test_one_checkpoint_for_several_stages(self, root, finished, tmp_path):
+        file = finished.run.path / "stages" / "coarse" / "best.ckpt"
+        made = training(root, tmp_path, f"init={file}")
+
+        with pytest.raises(InputError, match="is one checkpoint, but the model has the stages coarse, fine"):
+            made.check()
+
+    def test_weights_that_fit_the_first_stage_and_not_the_second(self, root, finished, tmp_path):
+        made = training(root, tmp_path, f"init={finished.run.path}", "model.prior=none")
+
+        with pytest.raises(InputError, match="does not fit this model"):
+            made.check()
+
+    def test_a_run_whose_stages_fit_is_no_fault(self, root, finished, tmp_path):
+        training(root, tmp_path, f"init={finished.run.path}", "model.prior=out_of_fold", "model.folds=3").check()
