@@ -7,7 +7,7 @@ from typing import Any
 from kidney_lab.reporting.contents import Contents
 from kidney_lab.reporting.differences import Differences
 from kidney_lab.reporting.runs import Run
-from kidney_lab.reporting.scores import ScoreRow
+from kidney_lab.reporting.scores import ScoreRow, score_rows
 from kidney_lab.reporting.statistics import Interval
 from kidney_lab.reporting.strata_tables import REGION, StratumScores
 
@@ -37,8 +37,8 @@ def results_json(contents: Contents) -> str:
         contents: of the report.
 
     Returns:
-        JSON: a list of runs; a score that is undefined is null. A run that was compared with another one, or whose
-        cases are sorted into strata, has `differences` or `strata` as well.
+        JSON: a list of runs; a score that is undefined is null. A run of several stages has their scores, as
+        `earlier`; one that was compared with another, or whose cases are sorted into strata, `differences` or `strata`.
     """
     return json.dumps([_result(run, contents) for run in contents.runs], indent=2) + "\n"
 
@@ -55,8 +55,17 @@ def _result(run: Run, contents: Contents) -> dict[str, Any]:
         "overrides": overrides,
         "data": data,
         "scores": {row.region: _scores(row) for row in contents.rows if row.run == run.name},
+        **({"earlier": earlier} if (earlier := _earlier(run)) else {}),
         **({"differences": differences} if differences else {}),
         **({"strata": strata} if strata else {}),
+    }
+
+
+def _earlier(run: Run) -> dict[str, Any]:
+    """Scores of the stages on the way to the result."""
+    return {
+        stage: {row.region: _scores(row) for row in score_rows({run.name: frame})}
+        for stage, frame in run.earlier.items()
     }
 
 

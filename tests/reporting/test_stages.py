@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -155,3 +156,13 @@ def test_damaged_scores_of_a_stage_are_told_by_their_file(make_staged):
     (run / "stages" / "coarse" / "metrics.csv").write_text("case,dice\n")
     with pytest.raises(InputError, match=r"coarse/metrics\.csv cannot be read"):
         read_run(run)
+
+
+def test_the_results_that_are_kept_have_every_stage(make_staged, tmp_path):
+    run = make_staged(coarse=COARSE, unprocessed=UNPROCESSED, result=FINE)
+
+    (result,) = json.loads(write_report([run], tmp_path / "out").results.read_text())
+
+    assert list(result["earlier"]) == ["coarse", BEFORE]
+    coarse = result["earlier"]["coarse"]["tumor"]["dice"]
+    assert (coarse["mean"], coarse["median"], coarse["n"], coarse["n_undefined"]) == (0.3, 0.3, 5, 1)
