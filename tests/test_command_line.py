@@ -51,7 +51,10 @@ def test_tab_completion_is_hydra_s(tmp_path):
 
 
 WRONG = {
-    "an unknown option": (["model=unet"], "model=unet is unknown (did you mean unet3d?): choose one of unet3d."),
+    "an unknown option": (
+        ["model=unet"],
+        "model=unet is unknown (did you mean unet3d?): choose one of cascade_unet, nnunet_plain, unet3d.",
+    ),
     "an unknown key": (["modle=x"], "modle is unknown (did you mean model?): choose one of task, loss,"),
     "an unknown nested key": (["trainer.max_epoch=1"], "trainer.max_epoch is unknown (did you mean max_epochs?)"),
     "a key below a value": (["seed.x=1"], "seed.x is unknown: seed holds a value and no further keys."),
