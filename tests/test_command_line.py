@@ -53,7 +53,7 @@ def test_tab_completion_is_hydra_s(tmp_path):
 WRONG = {
     "an unknown option": (
         ["model=unet"],
-        "model=unet is unknown (did you mean unet3d?): choose one of attention_unet, ",
+        "model=unet is unknown (did you mean unet3d?): choose one of attention_unet, attention_unet3d, attention_vne",
     ),
     "an unknown key": (["modle=x"], "modle is unknown (did you mean model?): choose one of task, loss,"),
     "an unknown nested key": (["trainer.max_epoch=1"], "trainer.max_epoch is unknown (did you mean max_epochs?)"),

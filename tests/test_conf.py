@@ -24,8 +24,10 @@ EXPERIMENTS = sorted(
     f"{path.parent.name}/{path.stem}" for path in (config_folder().parent / "experiments").glob("*/*.yaml")
 )
 MODELS = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
-CASCADE, MSALDS = "model=cascade_unet", "model=msalds"
-REFUSED = [["view=slices"], ["view=slice_rois"], ["loss=difficulty"]]
+CASCADE, MSALDS, ATTENTION_VNET = "model=cascade_unet", "model=msalds", "model=attention_vnet"
+PLAIN_VNET = [ATTENTION_VNET, *(f"model.{part}=false" for part in ("fusion", "channel_attention", "spatial_attention"))]
+REFUSED = [[f"view={view}"] for view in ("slices", "slice_rois")]
+REFUSED += [[f"loss={loss}"] for loss in ("difficulty", "boundary_weighted", "class_weighted")]
 VALUES = [
     ["model.output=labels"],
     ["data.spacing=null"],
@@ -53,6 +55,13 @@ VALUES = [
     [MSALDS, "model.discriminator.scale=native", "model.dilated=skips", "trainer.accumulate_grad_batches=2"],
     [MSALDS, "view.neighbours=1", "view.denoise=median", "view.quantize=true", "model.nesting=intersection"],
     ["model=res_unet", "view.size=null", "view.roi_size=[32,32]", "model.output=labels"],
+    [ATTENTION_VNET, "model.boundary_head=true"],
+    [ATTENTION_VNET, "model.boundary_head=true", "loss=dice_ce", "model.output=regions"],
+    [ATTENTION_VNET, "model.attention_order=parallel", "model.channel_threshold=0", "model.stem_stride=[1,1,1]"],
+    [ATTENTION_VNET, "model.mi=histogram", "model.mi_normalize=none", "model.mi_detach=false"],
+    [ATTENTION_VNET, "intensity=attention_vnet", "model.mi_normalize=sum", "model.residual=false"],
+    [*PLAIN_VNET, "model.shortcut=false", "loss=class_weighted"],
+    ["model.output=labels", "loss=boundary_weighted"],
 ]
 
 
@@ -162,6 +171,9 @@ def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store
     [
         (["view=slices"], "gives 2D samples (SliceView), but the model's network takes 3D ones"),
         (["loss=difficulty"], "this stage has no discriminator: choose loss=dice_ce, or model=msalds"),
+        ([ATTENTION_VNET, "loss=difficulty"], "this stage has no discriminator: choose loss=dice_ce, or model=msalds"),
+        (["loss=class_weighted"], "regions overlap: set model.output=labels, or choose loss=dice_ce"),
+        ([ATTENTION_VNET, "model.output=regions"], "regions overlap: set model.output=labels, or choose loss=dice_ce"),
         (["model=res_unet", "view=slice_rois"], "this stage takes none: choose view=slices"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
@@ -220,6 +232,42 @@ def test_the_window_of_msalds_ends_at_black_and_white():
     intensity = instantiate(composed(MSALDS, "logger=none").intensity, _convert_="all")
 
     assert (255 * intensity(torch.tensor([-500.0, -130.0, 140.0, 410.0, 900.0]))).tolist() == [0, 0, 127.5, 255, 255]
+
+
+def test_the_recipe_of_the_improved_v_net_is_its_paper_s():
+    plain = resolved(ATTENTION_VNET, "data=kits19", "data.root=x", "logger=none")
+    optimizer, scheduler, loss = plain["optimizer"], plain["scheduler"], plain["loss"]
+
+    assert (optimizer["_target_"], optimizer["lr"], optimizer["weight_decay"]) == ("torch.optim.AdamW", 1e-4, 1e-5)
+    assert (scheduler["_target_"], scheduler["T_max"]) == ("torch.optim.lr_scheduler.CosineAnnealingLR", 100)
+    assert (loss["lambda_dice"], loss["lambda_ce"], loss["boundary_weight"]) == (0.6, 0.4, 2.5)
+    assert loss["weight"] == [0.2, 0.8, 1.5]
+    assert (plain["model"]["roi_size"], plain["model"]["batch_size"]) == ([64, 256, 256], 2)
+    assert (plain["trainer"]["max_epochs"], plain["trainer"]["check_val_every_n_epoch"]) == (100, 10)
+    assert (plain["callbacks"]["best"]["monitor"], plain["callbacks"]["best"]["mode"]) == ("val_case/mean_dice", "max")
+    assert plain["intensity"]["window"] == [-150, 250]
+    assert plain["augment"]["spatial"]["rotate_range"] == pytest.approx([torch.pi / 12, 0, 0], abs=1e-4)
+
+
+def test_cysts_weigh_as_kidney_where_the_data_names_them():
+    assert resolved(ATTENTION_VNET, "data=kits21", "data.root=x")["loss"]["weight"] == [0.2, 0.8, 1.5, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("switch", "value"),
+    [
+        *((part, False) for part in ("fusion", "channel_attention", "spatial_attention", "shortcut", "residual")),
+        *(("boundary_head", True), ("mi_detach", False), ("stem_stride", [1, 1, 1]), ("channel_threshold", 0.2)),
+        *(("attention_order", "parallel"), ("mi", "histogram"), ("mi_normalize", "none")),
+    ],
+)
+def test_every_setting_of_the_improved_v_net_reaches_its_network(switch, value):
+    config = composed(ATTENTION_VNET, f"model.{switch}={value}", "logger=none")
+
+    network = to_plain(config.model.stages.segmentation.module.network)
+    default = to_plain(composed(ATTENTION_VNET, "logger=none").model.stages.segmentation.module.network)
+    assert {key for key in network if network[key] != default[key]} == {switch}
+    assert network[switch] == value
 
 
 @pytest.mark.parametrize("preset", ["full", "small", "smoke"])

@@ -1,10 +1,10 @@
 """OmegaConf resolvers that `conf/` uses: pure functions of other config values."""
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from omegaconf import Container, DictConfig, OmegaConf, flag_override
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf, flag_override
 
 from kidney_lab.composition.search_path import config_groups
 from kidney_lab.errors import InputError
@@ -103,6 +103,47 @@ def contains(values: Collection[Any], value: Any) -> bool:
     return value in values
 
 
+def doubling(first: int, levels: int) -> ListConfig:
+    """Channels of a network's levels, each twice those of the one before.
+
+    Args:
+        first: channels of the finest level.
+        levels: number of levels.
+
+    Raises:
+        InputError: one of them is no whole number from 1 on.
+
+    >>> doubling(32, 3)
+    [32, 64, 128]
+    """
+    for count in (first, levels):
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise InputError(f"${{doubling:{first},{levels}}} has no channels: give whole numbers of at least 1.")
+    return ListConfig([first * 2**level for level in range(levels)])  # instantiate resolves nodes, and no lists
+
+
+def by_class(values: Mapping[str, float], labels: Collection[str]) -> ListConfig:
+    """Values of the channels of a softmax: the background's, then that of every label.
+
+    Args:
+        values: by name, `background` among them.
+        labels: names of the dataset's foreground labels.
+
+    Raises:
+        InputError: a label has no value.
+
+    >>> by_class({"background": 0.2, "kidney": 0.8, "tumor": 1.5}, ["tumor"])
+    [0.2, 1.5]
+    """
+    missing = [label for label in labels if label not in values]
+    if missing:
+        raise InputError(
+            f"${{by_class:…}} has no value for the label {missing[0]} of data.labels: add it, or write the list of the "
+            "background's and every label's."
+        )
+    return ListConfig([values[name] for name in ("background", *labels)])
+
+
 def with_value(node: DictConfig, key: str, value: Any) -> DictConfig:
     """A copy of a config node with another value.
 
@@ -154,6 +195,8 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("halving", halving, replace=True)
     OmegaConf.register_new_resolver("given", given, replace=True)
     OmegaConf.register_new_resolver("contains", contains, replace=True)
+    OmegaConf.register_new_resolver("doubling", doubling, replace=True)
+    OmegaConf.register_new_resolver("by_class", by_class, replace=True)
     OmegaConf.register_new_resolver("with", with_value, replace=True)
     OmegaConf.register_new_resolver("slice_channels", slice_channels, replace=True)
     OmegaConf.register_new_resolver("root", root, replace=True)

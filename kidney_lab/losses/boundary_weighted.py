@@ -5,10 +5,9 @@ and 2.5 times the cross-entropy on the contour (section 2.2.2); class weights 0.
 tumor (section 4.1). Chosen where the paper is silent:
 
 - Dice has V-Net's squared denominator, the mean over the foreground's classes and no class weights.
-- The contour is the reference's: dilation minus erosion by 3x3x3 voxels; the edge of a patch is none.
+- The contour is the reference's (`kidney_lab.losses.contour`).
 - The cross-entropy is the weighted mean over voxels, as torch's is with class weights, so that the unit of neither
   weights changes its share of the loss.
-- The "boundary monitoring branch" is a second head that learns the contour by binary cross-entropy.
 """
 
 from collections.abc import Sequence
@@ -19,19 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kidney_lab.errors import InputError
-
-
-def contour(target: Tensor) -> Tensor:
-    """Voxels whose 3x3x3 neighbourhood holds more than one class: the union of the classes' dilations minus erosions.
-
-    Args:
-        target: one-hot reference, `(B, C, D, H, W)`.
-
-    Returns:
-        `(B, 1, D, H, W)`, bool.
-    """
-    labels = _labels(target).to(torch.int16)[:, None]
-    return _neighbourhood_maximum(labels) != -_neighbourhood_maximum(-labels)
+from kidney_lab.losses.contour import contour
 
 
 def _labels(target: Tensor) -> Tensor:
@@ -39,16 +26,6 @@ def _labels(target: Tensor) -> Tensor:
     labels = torch.zeros_like(target[:, 0], dtype=torch.int64)
     for channel in range(1, target.shape[1]):
         labels.masked_fill_(target[:, channel] > 0.5, channel)
-    return labels
-
-
-def _neighbourhood_maximum(labels: Tensor) -> Tensor:
-    """Maximum over 3x3x3 voxels, axis by axis; with small integers much faster on a CPU than max-pooling."""
-    for axis in range(2, labels.ndim):
-        n = labels.shape[axis] - 1
-        pairs = torch.maximum(labels.narrow(axis, 0, n), labels.narrow(axis, 1, n))
-        first, last = labels.narrow(axis, 0, 1), labels.narrow(axis, n, 1)
-        labels = torch.maximum(torch.cat([first, pairs], axis), torch.cat([pairs, last], axis))
     return labels
 
 
@@ -74,20 +51,18 @@ def boundary_weighted_cross_entropy(
 
 
 class BoundaryWeightedLoss(nn.Module):
-    """`lambda_dice * Dice + lambda_ce * weighted cross-entropy`, and `lambda_boundary * BCE` of a contour head.
-
-    Takes what `LabelOutput.problem` gives: logits of the background and every label, and the one-hot reference.
+    """`lambda_dice * Dice + lambda_ce * weighted cross-entropy`, of logits of the background and every label.
 
     Args:
         weight: of the classes in cross-entropy, the background's first.
         boundary_weight: factor of the cross-entropy on the reference's contour; 1 for none.
         lambda_dice: weight of the Dice loss.
         lambda_ce: weight of the cross-entropy.
-        lambda_boundary: weight of the contour head's binary cross-entropy.
         batch: whether Dice sums over the batch before it divides, as in MONAI's `DiceLoss`.
+        softmax: whether the logits' channels exclude each other, as in MONAI's losses; here they must.
 
     Raises:
-        InputError: if a weight of the voxels is not over 0 or one of the terms is negative.
+        InputError: if a weight of the voxels is not over 0, one of the terms is negative, or channels overlap.
     """
 
     def __init__(
@@ -97,33 +72,37 @@ class BoundaryWeightedLoss(nn.Module):
         boundary_weight: float = 2.5,
         lambda_dice: float = 0.6,
         lambda_ce: float = 0.4,
-        lambda_boundary: float = 1.0,
         batch: bool = False,
+        softmax: bool = True,
     ) -> None:
         super().__init__()
+        if not softmax:
+            raise InputError(
+                "loss=boundary_weighted has a weight for each label, and regions overlap: set model.output=labels, or "
+                "choose loss=dice_ce."
+            )
         if min(*weight, boundary_weight) <= 0:
             raise InputError(
                 f"loss.weight={list(weight)} and loss.boundary_weight={boundary_weight} must be over 0: write 1 for no "
                 "weight."
             )
-        if min(lambda_dice, lambda_ce, lambda_boundary) < 0:
+        if min(lambda_dice, lambda_ce) < 0:
             raise InputError(
-                f"loss.lambda_dice={lambda_dice}, lambda_ce={lambda_ce} and lambda_boundary={lambda_boundary} must not "
-                "be negative: write 0 to leave a term out."
+                f"loss.lambda_dice={lambda_dice} and loss.lambda_ce={lambda_ce} must not be negative: write 0 to leave "
+                "a term out."
             )
         self.register_buffer("weight", torch.tensor(list(weight), dtype=torch.float32), persistent=False)
         self.weight: Tensor
         self.boundary_weight = boundary_weight
-        self.lambda_dice, self.lambda_ce, self.lambda_boundary = lambda_dice, lambda_ce, lambda_boundary
+        self.lambda_dice, self.lambda_ce = lambda_dice, lambda_ce
         self.dice = DiceLoss(include_background=False, softmax=True, squared_pred=True, batch=batch)
 
-    def forward(self, input: Tensor, target: Tensor, boundary: Tensor | None = None) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Loss of a batch.
 
         Args:
             input: logits, `(B, C, D, H, W)`.
             target: one-hot reference of the same shape.
-            boundary: logits of a contour head, `(B, 1, D, H, W)`; without them its term is left out.
 
         Returns:
             Scalar, 0 or more, float32.
@@ -134,15 +113,11 @@ class BoundaryWeightedLoss(nn.Module):
         if input.shape[1] != len(self.weight) or input.shape != target.shape:
             raise InputError(
                 f"loss.weight has {len(self.weight)} values, but logits are {tuple(input.shape)} and the reference "
-                f"{tuple(target.shape)}: set model.output=labels and one weight for the background and every label."
+                f"{tuple(target.shape)}: give one weight for the background and every label."
             )
         input, target = input.float(), target.float()
         cross_entropy = boundary_weighted_cross_entropy(
             input, target, weight=self.weight, boundary_weight=self.boundary_weight
         )
         dice: Tensor = self.dice(input, target)
-        loss = self.lambda_dice * dice + self.lambda_ce * cross_entropy
-        if boundary is None:
-            return loss
-        reference = contour(target).float()
-        return loss + self.lambda_boundary * F.binary_cross_entropy_with_logits(boundary.float(), reference)
+        return self.lambda_dice * dice + self.lambda_ce * cross_entropy

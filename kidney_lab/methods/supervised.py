@@ -67,7 +67,7 @@ class SupervisedSegmentation(pl.LightningModule):
         Raises:
             InputError: it cannot.
         """
-        if isinstance(loss, DifficultyLoss):
+        if any(isinstance(part, DifficultyLoss) for part in loss.modules()):
             raise InputError(
                 "loss=difficulty weighs pixels by a discriminator's confidence, and this stage has no discriminator: "
                 "choose loss=dice_ce, or model=msalds."
@@ -76,13 +76,14 @@ class SupervisedSegmentation(pl.LightningModule):
     def forward(self, image: Tensor) -> Any:
         """Logits `(B, K, D, H, W)` of images `(B, C, D, H, W)`, or those of every level where training supervises them.
 
-        Several levels come as a list, the finest first, each of its own size.
+        Several levels come as a list, the finest first, each of its own size; a contour head's logits as the second of
+        two (`SegmentationAndContour`). Their loss takes all of them.
         """
         return self.network(image)
 
     def _loss(self, batch: Batch) -> Tensor:
         logits = self(batch["image"])
-        logits = logits.float() if isinstance(logits, Tensor) else [level.float() for level in logits]
+        logits = logits.float() if isinstance(logits, Tensor) else [head.float() for head in logits]
         value: Tensor = self.loss(logits, self.output.target(batch["label"]))
         return value
 

@@ -8,6 +8,7 @@ windows blur strong dependence (0.95 nats of 4096 samples with correlation 0.95,
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Final, Literal
 
 import torch
@@ -53,9 +54,9 @@ def histogram_mutual_information(a: Tensor, b: Tensor) -> Tensor:
         `(B,)` nats; 0 where a signal is constant.
     """
     estimate = GlobalMutualInformationLoss(kernel_type="gaussian", num_bins=BINS, reduction="none").to(a.device)
-    with torch.autocast(
-        a.device.type, enabled=False
-    ):  # its joint histogram is a matrix product: never in half precision
+    kind = a.device.type
+    # Its joint histogram is a matrix product: never in half precision. Shapes alone ("meta") know no such thing.
+    with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
         negative: Tensor = estimate(_unit_range(a.float()), _unit_range(b.float()))
     return -negative
 

@@ -1,11 +1,11 @@
 """The test phase of a training: segment the cases that are scored once, at the end, and score them officially."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 from torch import distributed
 
@@ -19,6 +19,7 @@ from kidney_lab.inference.load import load_method
 from kidney_lab.metrics.case_scores import Scoring
 from kidney_lab.metrics.evaluate import score_files
 from kidney_lab.metrics.pairs import ScoredFiles
+from kidney_lab.metrics.scoring import choose_metrics
 from kidney_lab.metrics.strata import strata_frame, write_strata
 from kidney_lab.metrics.table import metrics_frame, write_metrics
 from kidney_lab.reporting.figures import save_case_panel
@@ -70,28 +71,39 @@ def read_source_image(case: Case) -> Volume:
     return reorient(image, read_grid(case.label).orientation) if case.label is not None else image
 
 
-def write_scores(run: Path, dataset: Dataset, workers: int | None) -> None:
+def scoring_of(config: DictConfig) -> Scoring:
+    """What the test cases are scored by.
+
+    Raises:
+        InputError: `metrics` names an unknown one, or `lesions` needs a region that the data has not.
+    """
+    metrics = choose_metrics(config.metrics)
+    return Scoring(regions=tuple(config.data.regions), metrics=metrics, lesions=config.lesions)
+
+
+def write_scores(run: Path, dataset: Dataset, workers: int | None, scoring: Scoring) -> None:
     """Writes `metrics.csv`, `summary.json` and `strata.csv` of the test cases, or of validation cases without any.
 
     The strata are what the references alone say of their cases. `summary.json` has the scores before post-processing
     beside those after it; `unprocessed/` has them for every case, where post-processing changed one. The stages that
-    the result is made of have such files of their own in `stages/<name>/`, of the regions that they predict.
+    the result is made of have such files of their own in `stages/<name>/`: the official scores of the regions that they
+    predict.
     """
     references = {name: path for name in dataset.split.scored_cases if (path := dataset.cases[name].label)}
     files = [ScoredFiles(name, prediction_file(run, name), path) for name, path in references.items()]
-    results = score_files(files, Scoring(regions=tuple(dataset.regions)), strata=True, workers=workers)
+    results = score_files(files, scoring, strata=True, workers=workers)
     write_strata(strata_frame({case: result.strata or {} for case, result in results.items()}), run)
     scores = {case: result.scores for case, result in results.items()}
     changed = {name: file for name in references if (file := unprocessed_file(run, name)).is_file()}
-    before = scores | _scores(changed, references, dataset.regions, workers)
+    before = scores | _scores(changed, references, scoring, workers)
     scored = dataset.split.scored
     write_metrics(metrics_frame(scores), run, scored=scored, before=metrics_frame(before))
     if changed:
         write_metrics(metrics_frame(before), run / "unprocessed", scored=scored)
     for folder in sorted(path.parent for path in run.glob("stages/*/predictions")):
         labels = {name: prediction_file(folder, name) for name in references}
-        regions = predicted_regions(run, folder.name, dataset)
-        write_metrics(metrics_frame(_scores(labels, references, regions, workers)), folder, scored=scored)
+        official = Scoring(regions=tuple(predicted_regions(run, folder.name, dataset)))
+        write_metrics(metrics_frame(_scores(labels, references, official, workers)), folder, scored=scored)
 
 
 def predicted_regions(run: Path, stage: str, dataset: Dataset) -> list[str]:
@@ -101,13 +113,13 @@ def predicted_regions(run: Path, stage: str, dataset: Dataset) -> list[str]:
 
 
 def _scores(
-    predictions: Mapping[str, Path], references: Mapping[str, Path], regions: Sequence[str], workers: int | None
+    predictions: Mapping[str, Path], references: Mapping[str, Path], scoring: Scoring, workers: int | None
 ) -> dict[str, Mapping[tuple[str, str], float]]:
-    """Official scores of further label maps of the same cases."""
+    """Scores of further label maps of the same cases."""
     if not predictions:
         return {}
     files = [ScoredFiles(name, path, references[name]) for name, path in predictions.items()]
-    results = score_files(files, Scoring(regions=tuple(regions)), strata=False, workers=workers)
+    results = score_files(files, scoring, strata=False, workers=workers)
     return {case: result.scores for case, result in results.items()}
 
 

@@ -6,8 +6,10 @@ from omegaconf import OmegaConf
 
 from kidney_lab.composition.resolvers import (
     PRIORS,
+    by_class,
     choose,
     contains,
+    doubling,
     equal,
     halving,
     out_channels,
@@ -112,6 +114,26 @@ def test_a_list_tells_what_it_contains():
 
     assert config.cyst is True
     assert not contains(["kidney", "tumor"], "cyst")
+
+
+def test_channels_double_from_level_to_level():
+    register_resolvers()
+    config = OmegaConf.create({"base": 23, "channels": "${doubling:${base},5}"})
+
+    assert OmegaConf.to_container(config, resolve=True)["channels"] == [23, 46, 92, 184, 368]
+    for first, levels in ((0, 2), (8, 0), (True, 2), ("a", 2)):
+        with pytest.raises(InputError, match=r"has no channels: give whole numbers of at least 1"):
+            doubling(first, levels)
+
+
+def test_the_values_of_a_softmax_s_channels_are_the_background_s_and_the_labels():
+    register_resolvers()
+    weight = "${by_class:{background:0.2,kidney:0.8,tumor:1.5,cyst:0.8},${labels}}"
+    config = OmegaConf.create({"labels": ["kidney", "tumor"], "weight": weight})
+
+    assert OmegaConf.to_container(config, resolve=True)["weight"] == [0.2, 0.8, 1.5]
+    with pytest.raises(InputError, match=r"has no value for the label cyst of data\.labels: add it, or write the list"):
+        by_class({"background": 1.0, "kidney": 1.0}, ["kidney", "cyst"])
 
 
 def test_input_channels_of_slices():

@@ -12,9 +12,11 @@ from torch.optim.lr_scheduler import ConstantLR, PolynomialLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from kidney_lab.data.views.window import whole
+from kidney_lab.losses.contour import ContourSupervisionLoss, contour
 from kidney_lab.methods.output import build_output
 from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.supervised import SupervisedSegmentation
+from kidney_lab.networks.attention_vnet import SegmentationAndContour
 
 KITS19 = {"labels": ["kidney", "tumor"], "regions": ["kidney_and_mass", "tumor"]}
 SHAPE = (6, 8, 8)
@@ -258,6 +260,34 @@ def test_every_level_of_deep_supervision_is_weighted(tmp_path):
             for level, target in ((fine, label), (coarse, half))
         ]
     assert loss == pytest.approx(parts[0] * 2 / 3 + parts[1] / 3, rel=1e-5)
+
+
+def test_a_contour_head_is_supervised_in_training_and_absent_from_validation():
+    class TwoHeads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Conv3d(1, 3, 1)
+            self.edge = nn.Conv3d(1, 1, 1)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor | SegmentationAndContour:
+            logits = self.head(image)
+            return SegmentationAndContour(logits, self.edge(image)) if self.training else logits
+
+    learned = module("labels")
+    learned.network = TwoHeads()
+    learned.loss = ContourSupervisionLoss(DiceCELoss(softmax=True), weight=0.5)
+
+    trained = learned._loss(batch(0, 1))
+    trained.backward()
+    validated = float(learned.eval()._loss(batch(0, 1)))
+
+    with torch.no_grad():
+        logits, edge = learned.network.train()(batch(0, 1)["image"])
+        target = learned.output.target(batch(0, 1)["label"])
+        head = nn.functional.binary_cross_entropy_with_logits(edge, contour(target).float())
+        assert validated == pytest.approx(float(DiceCELoss(softmax=True)(logits, target)), rel=1e-5)
+        assert trained.item() == pytest.approx(validated + 0.5 * float(head), rel=1e-5)
+    assert all(parameter.grad.abs().max() > 0 for parameter in learned.network.parameters())
 
 
 def test_a_validation_step_on_a_whole_case_gives_the_label_map(tmp_path):

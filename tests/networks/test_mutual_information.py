@@ -100,6 +100,11 @@ def test_the_gradient_of_the_gaussian_estimate_is_right() -> None:
 
 
 @pytest.mark.parametrize("estimate", ESTIMATORS.values(), ids=ESTIMATORS)
+def test_shapes_alone_are_enough_to_count_operations(estimate) -> None:
+    assert estimate(*torch.empty(2, 3, 64, device="meta")).shape == (3,)
+
+
+@pytest.mark.parametrize("estimate", ESTIMATORS.values(), ids=ESTIMATORS)
 def test_half_precision_is_computed_in_full(estimate) -> None:
     first, second = (signal.bfloat16() for signal in bivariate_normal(0.8, 500))
     with torch.autocast("cpu", dtype=torch.bfloat16):

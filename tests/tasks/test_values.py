@@ -43,6 +43,8 @@ def test_numbers_out_of_their_range_are_one_sentence(values, sentence):
         "loss.difficulty",
         *("loss.sigmoid", "loss.softmax", "model.cascade", "model.residual", "model.deep_supervision"),
         "model.checkpointing",
+        *("model.fusion", "model.channel_attention", "model.spatial_attention", "model.shortcut", "model.mi_detach"),
+        *("model.boundary_head", "lesions"),
     ],
 )
 def test_what_is_neither_true_nor_false_is_refused(key, value):
