@@ -25,7 +25,7 @@ EXPERIMENTS = sorted(
 )
 MODELS = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
 CASCADE, MSALDS = "model=cascade_unet", "model=msalds"
-REFUSED = [["view=slices"], ["view=slice_rois"], ["loss=difficulty"]]
+REFUSED = [["view=slices"], ["view=slice_rois"], ["loss=difficulty"], ["loss=difficulty_power"]]
 VALUES = [
     ["model.output=labels"],
     ["data.spacing=null"],
@@ -53,6 +53,9 @@ VALUES = [
     [MSALDS, "model.discriminator.scale=native", "model.dilated=skips", "trainer.accumulate_grad_batches=2"],
     [MSALDS, "view.neighbours=1", "view.denoise=median", "view.quantize=true", "model.nesting=intersection"],
     ["model=res_unet", "view.size=null", "view.roi_size=[32,32]", "model.output=labels"],
+    ["model=rau_net", "view.neighbours=1", "model.output=labels"],
+    ["model=difficulty_unet", "model.adversarial=none", "loss.difficulty=false"],
+    ["model=difficulty_unet", "view.neighbours=1", "trainer.accumulate_grad_batches=2"],
 ]
 
 
@@ -192,6 +195,19 @@ def test_msalds_has_the_stages_that_its_settings_and_the_dataset_ask_for(overrid
     assert list(made) == stages
     assert [stage.earlier.stage for stage in made.values() if stage.earlier is not None] == places
     assert set(instantiate(config.model.combine, _convert_="all").needs) <= set(stages)
+
+
+@pytest.mark.parametrize("data", ["kits19", "kits21"])
+def test_difficulty_unet_has_one_discriminator_that_sees_all_regions(data):
+    config = composed("model=difficulty_unet", f"data={data}", "view.neighbours=1", "data.root=x", "logger=none")
+    module = instantiate(config.model.stages.segmentation, _convert_="all").module
+
+    (discriminator,) = module.discriminators.networks
+    slices, masks = torch.zeros(1, 3, 32, 32), torch.zeros(1, len(config.data.regions), 32, 32)
+    assert module.discriminators(0, slices, masks).shape == (1, 1, 32, 32)
+    assert sum(p.numel() for p in discriminator.parameters()) < sum(p.numel() for p in module.network.parameters()) / 2
+    assert module.loss.weight(torch.tensor([0.0, 0.5, 1.0])).tolist() == [1.0, 0.25, 0.0]
+    assert module.loss.adversarial_weight == 0.05
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
-"""Adversarial training of a segmentation network against discriminators of its decoder levels: a stage of MSALDS.
+"""Adversarial training of a segmentation network against discriminators of its decoder levels, as in MSALDS.
 
 Zheng et al., "Multi-scale adversarial learning and difficult supervision for kidney and kidney tumor segmentation
-methods", BMVC 2022, section 2 and Eqs. 1 to 5.
+methods", BMVC 2022, section 2 and Eqs. 1 to 5. Their networks are binary. Of several regions, a level's discriminator
+sees all masks beside the image and gives one confidence per pixel, as in the code that was published with Nie et al.,
+"Difficulty-aware attention network with confidence learning for medical image segmentation", AAAI 2019,
+doi:10.1609/aaai.v33i01.33011085.
 
 What the paper leaves open, and what was chosen:
 - The levels' losses are averaged; each discriminator has its own Eq. 5.
@@ -34,7 +37,7 @@ WAITING_STRATEGY: Final = (
 
 
 class AdversarialSegmentation(SupervisedSegmentation):
-    """Trains a binary segmentation network and its discriminators in turn; validates and predicts as its parent.
+    """Trains a segmentation network and its discriminators in turn; validates and predicts as its parent.
 
     Logged besides what the parent logs, per decoder level (0 is the finest): `train/dice_<level>`, `train/ce_<level>`,
     and where the level has a discriminator `train/adv_<level>`, `train/discriminator_<level>` and, with difficulty,
@@ -47,12 +50,12 @@ class AdversarialSegmentation(SupervisedSegmentation):
     `trainer.strategy=ddp_find_unused_parameters_true`, because every backward pass reaches only one of them.
 
     Args:
-        network: `(B, C, [D,] H, W)` image to `(B, 1, [D,] H, W)` logits, in training also a list of these, one for each
+        network: `(B, C, [D,] H, W)` image to `(B, K, [D,] H, W)` logits, in training also a list of these, one for each
             of its `heads`, finest first.
         loss: of one decoder level.
         optimizer: of the segmentation network; partial, lacks the parameters.
         scheduler: partial, lacks the optimizer; one for either optimizer, stepped once an epoch.
-        output: meaning of the network's channel.
+        output: meaning of the network's channels; regions, since the loss takes each for a binary problem.
         discriminators: partial, lacks `levels`.
         discriminator_optimizer: partial, lacks the parameters.
         gradient_clip_val: largest norm of the gradients of either optimizer; None: any.
@@ -165,7 +168,7 @@ class AdversarialSegmentation(SupervisedSegmentation):
             image: `(B, C, [D,] H, W)`, scaled as for training.
 
         Returns:
-            The prediction and M of Eq. 2, `(B, 1, [D,] H, W)` each, 0 to 1, float32.
+            The prediction `(B, K, [D,] H, W)` and M of Eq. 2 `(B, 1, [D,] H, W)`, 0 to 1, float32.
 
         Raises:
             InputError: there is no discriminator.
