@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -90,6 +91,33 @@ def test_a_run_is_resumed_and_predicts_what_its_test_phase_predicted(command, tm
         read_volume(path).array for path in (tmp_path / "label.nii.gz", run / "predictions" / f"{name}.nii.gz")
     )
     np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.slow
+def test_a_training_killed_within_an_epoch_of_an_adversarial_stage_ends_as_the_uninterrupted_one(
+    command, kill_at, tmp_path
+):
+    longer = ["model=msalds", "trainer=smoke", "logger=none", "model.max_epochs=4", "model.samples_per_epoch=40"]
+    command(*longer, "hydra.run.dir=whole", cwd=tmp_path)
+    last = tmp_path / "killed" / "stages" / "kidney" / "last.ckpt"
+    kill_at(last, *longer, "hydra.run.dir=killed", cwd=tmp_path)
+    assert torch.load(last, weights_only=True)["epoch"] < 3
+    command("resume=killed", cwd=tmp_path)
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    checkpoints = sorted(path.relative_to(whole) for path in whole.rglob("*.ckpt"))
+    assert len(checkpoints) == 2 * 4
+    for path in checkpoints:
+        expected, found = (torch.load(run / path, weights_only=True) for run in (whole, killed))
+        assert expected["global_step"] == found["global_step"]
+        assert expected["lr_schedulers"] == found["lr_schedulers"]
+        for key, weights in expected["state_dict"].items():  # of the discriminators too
+            assert torch.equal(weights, found["state_dict"][key]), (path, key)
+        for one, other in zip(expected["optimizer_states"], found["optimizer_states"], strict=True):
+            for number, state in one["state"].items():
+                assert all(torch.equal(value, other["state"][number][key]) for key, value in state.items())
+    for table in ("metrics.csv", "epochs.csv"):
+        assert (whole / table).read_bytes() == (killed / table).read_bytes()
 
 
 @pytest.mark.parametrize(
