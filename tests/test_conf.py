@@ -56,6 +56,8 @@ VALUES = [
     ["model=rau_net", "view.neighbours=1", "model.output=labels"],
     ["model=difficulty_unet", "model.adversarial=none", "loss.difficulty=false"],
     ["model=difficulty_unet", "view.neighbours=1", "trainer.accumulate_grad_batches=2"],
+    ["model=vox2vox", "model.bottleneck=dense", "trainer.accumulate_grad_batches=2"],
+    ["model=vox2vox", "loss=dice_ce", "model.output=regions"],
 ]
 
 
@@ -166,6 +168,7 @@ def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store
         (["view=slices"], "gives 2D samples (SliceView), but the model's network takes 3D ones"),
         (["loss=difficulty"], "this stage has no discriminator: choose loss=dice_ce, or model=msalds"),
         (["model=res_unet", "view=slice_rois"], "this stage takes none: choose view=slices"),
+        (["model=vox2vox", "loss=difficulty"], "judges patches: choose loss=generalized_dice, or model=msalds"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
@@ -208,6 +211,22 @@ def test_difficulty_unet_has_one_discriminator_that_sees_all_regions(data):
     assert sum(p.numel() for p in discriminator.parameters()) < sum(p.numel() for p in module.network.parameters()) / 2
     assert module.loss.weight(torch.tensor([0.0, 0.5, 1.0])).tolist() == [1.0, 0.25, 0.0]
     assert module.loss.adversarial_weight == 0.05
+
+
+def test_vox2vox_has_the_losses_the_optimizers_and_the_patches_of_its_authors():
+    config = composed("model=vox2vox", "data=kits21", "data.root=x", "logger=none")
+    with torch.device("meta"):
+        stage = instantiate(config.model.stages.segmentation, _convert_="all")
+    module = stage.module
+
+    assert (stage.view.roi_size, stage.batch_size, config.trainer.max_epochs) == ([128, 128, 128], 4, 200)
+    assert (type(module.loss).__name__, module.segmentation_weight) == ("GeneralizedDiceLoss", 5)
+    assert module.adversarial_loss(torch.tensor([[-2.0, 3.0]]), True, True) == (9 + 4) / 2  # squares below 0 too
+    rates = [(made["optimizer"].defaults["lr"], made["optimizer"].defaults["betas"]) for made in
+             module.configure_optimizers()]  # fmt: skip
+    assert rates == [(2e-4, (0.5, 0.999))] * 2
+    convs = [one for one in module.discriminators.modules() if isinstance(one, torch.nn.Conv3d)]
+    assert [(one.in_channels, one.stride[0]) for one in convs] == [(1 + 4, 2), (64, 2), (128, 2), (256, 1), (512, 1)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from kidney_lab.errors import InputError
 from kidney_lab.inference.combine import Combine
 from kidney_lab.inference.postprocessing import PostProcessing
 from kidney_lab.memory import cores
-from kidney_lab.methods.adversarial import WAITING_STRATEGY, AdversarialSegmentation
+from kidney_lab.methods.alternating import WAITING_STRATEGY, AlternatingSegmentation
 from kidney_lab.methods.pipeline import check_order, enabled_stages
 from kidney_lab.methods.stage import Stage
 from kidney_lab.tasks.stage_check import check_stage
@@ -66,7 +66,7 @@ def check_strategy(strategy: str | None, stages: Mapping[str, Stage]) -> None:
     """
     for stage in stages.values():
         module = stage.module
-        adversarial = isinstance(module, AdversarialSegmentation) and len(module.discriminators) > 0
+        adversarial = isinstance(module, AlternatingSegmentation) and module.has_discriminators
         if adversarial and stage.trainer.get("strategy", strategy) == "ddp":
             raise InputError(WAITING_STRATEGY)
 

@@ -34,6 +34,11 @@ def test_the_settings_as_they_come_work():
     check()
 
 
+def test_networks_that_take_turns_are_no_matter_of_msalds_alone():
+    with pytest.raises(InputError, match=r"trainer=ddp with trainer\.strategy=ddp_find_unused_parameters_true"):
+        check("model=vox2vox", "+trainer.strategy=ddp")
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
