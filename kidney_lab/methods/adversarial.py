@@ -45,7 +45,8 @@ class AdversarialSegmentation(AlternatingSegmentation):
         output: meaning of the network's channels; regions, since the loss takes each for a binary problem.
         discriminators: partial, lacks `levels`.
         discriminator_optimizer: partial, lacks the parameters.
-        gradient_clip_val: see `AlternatingSegmentation`.
+        gradient_clip_val: see `AlternatingSegmentation`, as the next two.
+        gradient_clip_algorithm: of the gradients.
         accumulate_grad_batches: see `AlternatingSegmentation`.
 
     Raises:
@@ -66,6 +67,7 @@ class AdversarialSegmentation(AlternatingSegmentation):
         discriminators: Callable[..., Discriminators],
         discriminator_optimizer: Callable[..., Optimizer],
         gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = "norm",
         accumulate_grad_batches: int = 1,
     ) -> None:
         super().__init__(
@@ -77,6 +79,7 @@ class AdversarialSegmentation(AlternatingSegmentation):
             discriminators=discriminators(levels=supervised_levels(network)),
             discriminator_optimizer=discriminator_optimizer,
             gradient_clip_val=gradient_clip_val,
+            gradient_clip_algorithm=gradient_clip_algorithm,
             accumulate_grad_batches=accumulate_grad_batches,
         )
         if self.loss.difficulty and not self.has_discriminators:

@@ -23,18 +23,19 @@ from kidney_lab.methods.supervised import Batch, SupervisedSegmentation
 
 WAITING_STRATEGY: Final = (
     "trainer.strategy=ddp expects gradients of all weights in every backward pass, but discriminators and segmentation "
-    "network take turns: choose trainer=ddp with trainer.strategy=ddp_find_unused_parameters_true."
+    "network take turns: choose trainer.strategy=ddp_find_unused_parameters_true."
 )
 
 
 class AlternatingSegmentation(SupervisedSegmentation, ABC):
     """Trains a segmentation network and its discriminators in turn; validates and predicts as its parent.
 
-    Optimisation is manual, which Lightning asks for with two optimizers. It then refuses `gradient_clip_val` and
-    `accumulate_grad_batches` of the trainer: they are settings of this module, to be taken from the trainer's in the
-    config while the stage's own `trainer` sets these to null and 1. Steps are counted for the segmentation network
-    alone, in `trainer.global_step` and whatever is written from it. On several GPUs both networks in one module need
-    `trainer.strategy=ddp_find_unused_parameters_true`, because every backward pass reaches only one of them.
+    Optimisation is manual, which Lightning asks for with two optimizers. It then refuses `gradient_clip_val`,
+    `gradient_clip_algorithm` and `accumulate_grad_batches` of the trainer: they are settings of this module, to be
+    taken from the trainer's in the config while the stage's own `trainer` sets these to null, null and 1. Steps are
+    counted for the segmentation network alone, in `trainer.global_step` and whatever is written from it. On several GPUs
+    both networks in one module need `trainer.strategy=ddp_find_unused_parameters_true`, because every backward pass
+    reaches only one of them; the config makes that of `ddp` (`${taking_turns:...}`).
 
     Args:
         network: the segmentation network.
@@ -44,7 +45,8 @@ class AlternatingSegmentation(SupervisedSegmentation, ABC):
         output: meaning of the network's channels.
         discriminators: all of them; without weights where the segmentation network trains alone.
         discriminator_optimizer: partial, lacks the parameters.
-        gradient_clip_val: largest norm of the gradients of either optimizer; None: any.
+        gradient_clip_val: largest norm, or value, of the gradients of either optimizer; None: any.
+        gradient_clip_algorithm: Lightning's `norm` or `value`.
         accumulate_grad_batches: batches whose gradients make up a step; fewer at the end of an epoch.
 
     Raises:
@@ -62,6 +64,7 @@ class AlternatingSegmentation(SupervisedSegmentation, ABC):
         discriminators: nn.Module,
         discriminator_optimizer: Callable[..., Optimizer],
         gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = "norm",
         accumulate_grad_batches: int = 1,
     ) -> None:
         super().__init__(network=network, loss=loss, optimizer=optimizer, scheduler=scheduler, output=output)
@@ -73,6 +76,7 @@ class AlternatingSegmentation(SupervisedSegmentation, ABC):
         self.discriminators = discriminators
         self.discriminator_optimizer = discriminator_optimizer
         self.gradient_clip_val = gradient_clip_val
+        self.gradient_clip_algorithm = gradient_clip_algorithm
         self.accumulate_grad_batches = accumulate_grad_batches
         self._shown: list[list[Level]] = []  # what the discriminators will learn from in their next step
 
@@ -155,7 +159,11 @@ class AlternatingSegmentation(SupervisedSegmentation, ABC):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips gradients, here because they are unscaled from half precision only now."""
-        self.clip_gradients(optimizer, gradient_clip_val=self.gradient_clip_val, gradient_clip_algorithm="norm")
+        self.clip_gradients(
+            optimizer,
+            gradient_clip_val=self.gradient_clip_val,
+            gradient_clip_algorithm=self.gradient_clip_algorithm,
+        )
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler of the segmentation network, and those of the discriminators where there are any."""

@@ -46,7 +46,8 @@ class Vox2VoxSegmentation(AlternatingSegmentation):
         discriminator_optimizer: partial, lacks the parameters.
         in_channels: of the image.
         segmentation_weight: of the segmentation loss beside the adversarial one.
-        gradient_clip_val: see `AlternatingSegmentation`.
+        gradient_clip_val: see `AlternatingSegmentation`, as the next two.
+        gradient_clip_algorithm: of the gradients.
         accumulate_grad_batches: see `AlternatingSegmentation`.
 
     Raises:
@@ -67,6 +68,7 @@ class Vox2VoxSegmentation(AlternatingSegmentation):
         in_channels: int = 1,
         segmentation_weight: float = 5.0,
         gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = "norm",
         accumulate_grad_batches: int = 1,
     ) -> None:
         if not isinstance(segmentation_weight, int | float) or segmentation_weight < 0:
@@ -83,6 +85,7 @@ class Vox2VoxSegmentation(AlternatingSegmentation):
             discriminators=discriminator(in_channels=in_channels + output.channels),
             discriminator_optimizer=discriminator_optimizer,
             gradient_clip_val=gradient_clip_val,
+            gradient_clip_algorithm=gradient_clip_algorithm,
             accumulate_grad_batches=accumulate_grad_batches,
         )
         self.adversarial_loss = adversarial_loss

@@ -19,6 +19,9 @@ from kidney_lab.methods.stage import Stage
 from kidney_lab.tasks.stage_check import check_stage
 from kidney_lab.tasks.values import check_numbers, check_switches, is_whole
 
+_SHARING = ("ddp", "fsdp", "deepspeed")
+"""Beginnings of Lightning's names of strategies by which processes share their gradients."""
+
 _TIME = re.compile(r"\d+(:\d\d){3}")
 
 
@@ -67,7 +70,8 @@ def check_strategy(strategy: str | None, stages: Mapping[str, Stage]) -> None:
     for stage in stages.values():
         module = stage.module
         adversarial = isinstance(module, AlternatingSegmentation) and module.has_discriminators
-        if adversarial and stage.trainer.get("strategy", strategy) == "ddp":
+        chosen = str(stage.trainer.get("strategy", strategy))
+        if adversarial and chosen.startswith(_SHARING) and "find_unused_parameters_true" not in chosen:
             raise InputError(WAITING_STRATEGY)
 
 

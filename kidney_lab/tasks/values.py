@@ -27,6 +27,7 @@ _SWITCHES = (
     "download.instances",
     "download.verify",
     "loss.batch",
+    "loss.detach_difficulty",
     "loss.difficulty",
     "loss.include_background",
     "loss.sigmoid",

@@ -31,6 +31,7 @@ def composed(*overrides):
     "overrides",
     [
         [],
+        ["+trainer.strategy=ddp"],
         ["model.coarse=false"],
         ["data=kits19"],
         ["model.adversarial=none", "loss.difficulty=false"],
@@ -46,7 +47,7 @@ def test_its_settings_work(overrides):
     [
         (["+model.stages.kidney.enabled=false"], r"model\.combine needs the stages kidney, which are not enabled"),
         (["model.roi_size=[30,30]"], r"network of the stage coarse cannot take"),
-        (["+trainer.strategy=ddp"], r"with trainer\.strategy=ddp_find_unused_parameters_true"),
+        (["+trainer.strategy=ddp_spawn"], r"choose trainer\.strategy=ddp_find_unused_parameters_true"),
         (["model.stages.coarse.enabled=false"], r"stage kidney takes from the stage coarse, which is not enabled"),
     ],
 )
@@ -57,7 +58,7 @@ def test_settings_that_cannot_work_are_refused(overrides, message):
 
 @pytest.mark.slow
 def test_two_processes_train_it_and_its_report_shows_the_discriminators(command, tmp_path):
-    together = ["trainer=ddp", "trainer.strategy=ddp_find_unused_parameters_true", "trainer.devices=2"]
+    together = ["trainer=ddp", "trainer.devices=2"]
     fast = ["preset=smoke", "trainer.accelerator=cpu", "trainer.precision=32-true", "logger=none"]
     command("model=msalds", *together, *fast, "hydra.run.dir=run", cwd=tmp_path)
     run = tmp_path / "run"
