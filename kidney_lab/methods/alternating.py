@@ -33,9 +33,9 @@ class AlternatingSegmentation(SupervisedSegmentation, ABC):
     Optimisation is manual, which Lightning asks for with two optimizers. It then refuses `gradient_clip_val`,
     `gradient_clip_algorithm` and `accumulate_grad_batches` of the trainer: they are settings of this module, to be
     taken from the trainer's in the config while the stage's own `trainer` sets these to null, null and 1. Steps are
-    counted for the segmentation network alone, in `trainer.global_step` and whatever is written from it. On several GPUs
-    both networks in one module need `trainer.strategy=ddp_find_unused_parameters_true`, because every backward pass
-    reaches only one of them; the config makes that of `ddp` (`${taking_turns:...}`).
+    counted for the segmentation network alone, in `trainer.global_step` and whatever is written from it. On several
+    GPUs both networks in one module need `trainer.strategy=ddp_find_unused_parameters_true`, because every backward
+    pass reaches only one of them; the config makes that of `ddp` (`${taking_turns:...}`).
 
     Args:
         network: the segmentation network.

@@ -146,21 +146,32 @@ def moved(before: dict, module: nn.Module) -> float:
 
 
 class DiceAndCrossEntropy(nn.Module):
+    """Averaged over levels, each enlarged to the target's size."""
+
     def forward(self, logits, target):
+        levels = [logits] if isinstance(logits, torch.Tensor) else logits
+        return torch.stack([self.of_level(level, target) for level in levels]).mean()
+
+    def of_level(self, logits, target):
+        if logits.shape != target.shape:
+            logits = F.interpolate(logits, size=target.shape[2:], mode="bilinear", align_corners=False)
         return DiceLoss(sigmoid=True)(logits, target) + nn.BCEWithLogitsLoss()(logits, target)
 
 
+@pytest.mark.parametrize("deep_supervision", [False, True])
 @pytest.mark.parametrize("settings", [{}, {"gradient_clip_val": 0.1, "accumulate_grad_batches": 2}])
-def test_without_discriminators_and_difficulty_it_is_plain_supervised_training_bit_for_bit(settings, tmp_path):
+def test_without_discriminators_and_difficulty_it_is_plain_supervised_training_bit_for_bit(
+    settings, deep_supervision, tmp_path
+):
     plain = SupervisedSegmentation(
-        network=network(deep_supervision=False),
+        network=network(deep_supervision),
         loss=DiceAndCrossEntropy(),
         optimizer=ADAM,
         scheduler=CONSTANT,
         output=OUTPUT,
     )
     plain.predict_case = partial(predict_case, plain)
-    learned = module(**PLAIN, **settings)
+    learned = module(**(PLAIN | {"deep_supervision": deep_supervision}), **settings)
     untrained = weights(learned.network)
 
     expected, run = trainer(tmp_path, epochs=2, **settings), trainer(tmp_path, epochs=2)
@@ -223,6 +234,11 @@ class TestFirstStep:
         assert same(weights(still.network), weights(self.after(tmp_path).network))
         assert moved(weights(module().discriminators), still.discriminators) == 0
         assert moved(weights(module().discriminators), self.after(tmp_path).discriminators) > 0
+
+    def test_the_discriminators_loss_leaves_the_segmentation_network_no_gradient(self, tmp_path):
+        learned = self.after(tmp_path, accumulate_grad_batches=1)
+
+        assert not any(weight.grad is not None and weight.grad.any() for weight in learned.network.parameters())
 
     @pytest.mark.parametrize("detach_difficulty", [True, False])
     def test_the_segmentation_loss_trains_no_discriminator(self, tmp_path, detach_difficulty):
