@@ -13,7 +13,6 @@ What the paper leaves open, and what was chosen:
 """
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -106,15 +105,29 @@ class AdversarialSegmentation(AlternatingSegmentation):
         logits = [level.float() for level in ([given] if isinstance(given, Tensor) else given)]
         return at_scale(batch["image"], logits, self.output.target(batch["label"]), self.discriminators.scale)
 
+    def judgements(self, levels: list[Level]) -> list[Tensor]:
+        """Logits of M of every level that has a discriminator."""
+        return [
+            self.discriminators(number, level.image, self.output.probabilities(level.logits))
+            for number, level in enumerate(levels[: len(self.discriminators)])
+        ]
+
     def segmentation_loss(self, levels: list[Level]) -> tuple[Tensor, dict[str, Tensor]]:
         """L_seg, averaged over levels, and its terms of every level."""
-        terms = [self._terms(number, level) for number, level in enumerate(levels)]
+        judged: list[Tensor | None] = [*self.judgements(levels)]
+        judged += [None] * (len(levels) - len(judged))
+        terms: list[SegmentationTerms] = [
+            self.loss(level.logits, level.target, confidence) for level, confidence in zip(levels, judged, strict=True)
+        ]
         return torch.stack([term.total for term in terms]).mean(), self._named(terms)
 
     def discriminator_losses(self, levels: list[Level]) -> dict[str, Tensor]:
         """L_D of every level that has a discriminator."""
-        pairs = enumerate(levels[: len(self.discriminators)])
-        return {f"train/discriminator_{number}": self._discriminator_loss(number, level) for number, level in pairs}
+        losses: dict[str, Tensor] = {}
+        for number, fake in enumerate(self.judgements(levels)):
+            real = self.discriminators(number, levels[number].image, levels[number].target)
+            losses[f"train/discriminator_{number}"] = self.discriminators.loss(fake, real)
+        return losses
 
     def confidence(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Judges the finest prediction.
@@ -139,17 +152,6 @@ class AdversarialSegmentation(AlternatingSegmentation):
         """Dice + plain cross-entropy, averaged over levels."""
         terms = [self.loss(level.logits, level.target).total for level in self.levels(batch)]
         return torch.stack(terms).mean()
-
-    def _terms(self, number: int, level: Level) -> SegmentationTerms:
-        judged = None
-        if number < len(self.discriminators):
-            judged = self.discriminators(number, level.image, self.output.probabilities(level.logits))
-        return cast(SegmentationTerms, self.loss(level.logits, level.target, judged))
-
-    def _discriminator_loss(self, number: int, level: Level) -> Tensor:
-        fake = self.discriminators(number, level.image, self.output.probabilities(level.logits))
-        real = self.discriminators(number, level.image, level.target)
-        return cast(Tensor, self.discriminators.loss(fake, real))
 
     def _named(self, terms: list[SegmentationTerms]) -> dict[str, Tensor]:
         """What the terms are called in the log."""

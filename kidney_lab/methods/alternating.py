@@ -90,6 +90,14 @@ class AlternatingSegmentation(SupervisedSegmentation, ABC):
         """What a batch of patches is supervised with, finest first: a forward pass of the segmentation network."""
 
     @abstractmethod
+    def judgements(self, levels: list[Level]) -> list[Tensor]:
+        """What the discriminators say of the predictions, for each level that has one.
+
+        Args:
+            levels: of a batch.
+        """
+
+    @abstractmethod
     def segmentation_loss(self, levels: list[Level]) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the segmentation network.
 

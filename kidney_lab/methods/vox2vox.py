@@ -107,11 +107,15 @@ class Vox2VoxSegmentation(AlternatingSegmentation):
         """The one level: image, logits and target of the image's size."""
         return [Level(batch["image"], self(batch["image"]).float(), self.output.target(batch["label"]))]
 
+    def judgements(self, levels: list[Level]) -> list[Tensor]:
+        """The discriminator's scores of the prediction."""
+        return [self.judge(level.image, self.output.probabilities(level.logits)) for level in levels]
+
     def segmentation_loss(self, levels: list[Level]) -> tuple[Tensor, dict[str, Tensor]]:
         """L_G and its terms before their weights."""
         (level,) = levels
         segmentation = self.loss(level.logits, level.target)
-        scores = self.judge(level.image, self.output.probabilities(level.logits))
+        (scores,) = self.judgements(levels)
         deceived = self.adversarial_loss(scores, target_is_real=True, for_discriminator=False)
         total = self.segmentation_weight * segmentation + deceived
         return total, {"train/segmentation_loss": segmentation, "train/adv_0": deceived}
@@ -119,7 +123,7 @@ class Vox2VoxSegmentation(AlternatingSegmentation):
     def discriminator_losses(self, levels: list[Level]) -> dict[str, Tensor]:
         """L_D."""
         (level,) = levels
-        fake = self.judge(level.image, self.output.probabilities(level.logits))
+        (fake,) = self.judgements(levels)
         real = self.judge(level.image, level.target)
         losses = [
             self.adversarial_loss(scores, target_is_real=is_real, for_discriminator=True)

@@ -69,12 +69,12 @@ def refuse_discriminators(name: str, module: AlternatingSegmentation, input_shap
     }
     try:
         with torch.no_grad():
-            shadow.discriminator_losses(shadow.levels(batch))
+            shadow.judgements(shadow.levels(batch))
     except (RuntimeError, ValueError, InputError) as error:
         problem = " ".join(str(error).split()).rstrip(".")
         raise InputError(
             f"The discriminators of the stage {name} cannot take what its network predicts of {list(input_shape[2:])} "
-            f"voxels ({problem}): choose model.discriminator_channels= with fewer levels, or larger samples."
+            f"voxels ({problem}): choose discriminators of fewer levels by model.discriminator_*, or larger samples."
         ) from error
 
 

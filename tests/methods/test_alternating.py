@@ -33,13 +33,16 @@ class Toy(AlternatingSegmentation):
     def levels(self, batch):
         return [Level(batch["image"], self(batch["image"]), self.output.target(batch["label"]))]
 
+    def judgements(self, levels):
+        return [self.discriminators(levels[0].logits)]
+
     def segmentation_loss(self, levels):
         loss = levels[0].logits.mean() * (self.discriminators.value if self.has_discriminators else 1)
         return loss, {"train/term": loss}
 
     def discriminator_losses(self, levels):
         assert not levels[0].logits.requires_grad
-        return {"train/discriminator_0": -self.discriminators(levels[0].logits).mean()}
+        return {"train/discriminator_0": -self.judgements(levels)[0].mean()}
 
 
 def toy(discriminators=None, **settings) -> Toy:
