@@ -7,6 +7,7 @@ from typing import Final
 import pandas as pd
 from omegaconf import OmegaConf
 
+from kidney_lab.reporting.derived_scores import with_borders
 from kidney_lab.reporting.runs import Run
 
 _SAME_JOB: Final = ("seed=", "resume=", "data.root=", "prepare.root=", "hydra.", "logger")
@@ -40,7 +41,7 @@ class MeasuredRow:
     @property
     def metrics(self) -> pd.DataFrame:
         """The tidy table `case,region,metric,value` of the means over the runs; a run where it is undefined is none."""
-        together = pd.concat([run.metrics for run in self.runs])
+        together = pd.concat([with_borders(run.metrics, run.strata) for run in self.runs])
         return together.groupby(["case", "region", "metric"], sort=False)["value"].mean().reset_index()
 
 
