@@ -4,7 +4,7 @@ import copy
 from collections.abc import Collection
 from typing import Any, Final
 
-from omegaconf import Container, DictConfig, OmegaConf, flag_override
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf, flag_override
 
 from kidney_lab.composition.search_path import config_groups
 from kidney_lab.errors import InputError
@@ -137,6 +137,15 @@ def root(value: float, degree: int) -> float:
     return float(value ** (1 / degree))
 
 
+def shares_of(number: int, shares: Collection[float]) -> ListConfig:
+    """Shares of a number, such as of the epochs, as whole numbers.
+
+    >>> shares_of(50, [0.6, 0.85])
+    [30, 42]
+    """
+    return ListConfig([int(number * share) for share in shares])  # instantiate resolves nodes, and no lists
+
+
 def _switch(key: str, value: Any) -> bool:
     """A value that is either true or false; any text would count as true, `no` and `off` too."""
     if not isinstance(value, bool):
@@ -157,4 +166,5 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("with", with_value, replace=True)
     OmegaConf.register_new_resolver("slice_channels", slice_channels, replace=True)
     OmegaConf.register_new_resolver("root", root, replace=True)
+    OmegaConf.register_new_resolver("shares_of", shares_of, replace=True)
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)

@@ -25,8 +25,11 @@ from kidney_lab.files import write_text
 from kidney_lab.memory import overall_peak_mib
 
 PACKAGES = ("kidney-lab", "torch", "pytorch-lightning", "monai", "hydra-core", "numpy", "scipy")
-HOW = (".trainer.", ".logger", ".callbacks.", ".prepare.", ".task.", ".data.num_workers", ".data.max_time")
-"""Keys that say how a training is run, not what it learns; a resumed training may change them."""
+HOW = (
+    *(".trainer.", ".logger", ".callbacks.", ".prepare.", ".task.", ".data.num_workers", ".data.max_time"),
+    *(".metrics", ".lesions"),
+)
+"""Keys that say how a training is run and scored, not what it learns; a resumed training may change them."""
 _PATHS = ("root", "test_root", "source", "init", "resume", "hydra", "dirpath", "save_dir")
 
 log = logging.getLogger("kidney_lab")

@@ -1,11 +1,11 @@
 """The test phase of a training: segment the cases that are scored once, at the end, and score them officially."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 from torch import distributed
 
@@ -19,16 +19,19 @@ from kidney_lab.inference.load import load_method
 from kidney_lab.metrics.case_scores import Scoring
 from kidney_lab.metrics.evaluate import score_files
 from kidney_lab.metrics.pairs import ScoredFiles
+from kidney_lab.metrics.scoring import choose_metrics
 from kidney_lab.metrics.strata import strata_frame, write_strata
 from kidney_lab.metrics.table import metrics_frame, write_metrics
 from kidney_lab.reporting.figures import save_case_panel
+from kidney_lab.tasks.heat_pictures import save_case_heatmaps
 
 
 def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
     """Writes `predictions/<case>.nii.gz` on every image's own grid, a picture and what it took; ranks share the cases.
 
-    Beside it what led there: `stages/<name>/predictions/` of the stages that the result is made of, and `unprocessed/`,
-    where post-processing changed something. Cases that are there already, from before an interruption, are kept.
+    Beside it what led there: `stages/<name>/predictions/` of the stages that the result is made of, `heatmaps/` of one
+    that looks into a detector, and `unprocessed/`, where post-processing changed something. Cases that are there
+    already, from before an interruption, are kept.
 
     Args:
         run: the run folder.
@@ -39,19 +42,21 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
     rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if parallel else (0, 1)
     missing = [case for case in dataset.split.scored_cases if not prediction_file(run, case).is_file()]
     if missing:
-        meter = CostMeter(load_method(run, device))
+        method = load_method(run, device)
+        meter = CostMeter(method)
         for name in track(missing[rank::world_size], f"Segmenting {dataset.split.scored} cases", disable=rank > 0):
             case = dataset.cases[name]
             image = read_source_image(case)
             segmentation, cost = meter.segment(image, name)
-            ipl = reorient(image)
+            ipl, reference = reorient(image), case.read_label().array
             save_case_panel(
                 run / "figures" / f"{name}.png",
                 image=ipl.array,
-                reference=case.read_label().array,
+                reference=reference,
                 prediction=reorient(segmentation.labels).array,
                 spacing_mm=ipl.grid.spacing,
             )
+            save_case_heatmaps(run, method, name, ipl, reference)
             keep_cost(run, name, cost)
             for stage, labels in segmentation.earlier.items():
                 write_volume(prediction_file(run / "stages" / stage, name), labels())
@@ -70,28 +75,40 @@ def read_source_image(case: Case) -> Volume:
     return reorient(image, read_grid(case.label).orientation) if case.label is not None else image
 
 
-def write_scores(run: Path, dataset: Dataset, workers: int | None) -> None:
+def scoring_of(config: DictConfig) -> Scoring:
+    """What the test cases are scored by.
+
+    Raises:
+        InputError: `metrics` names an unknown one, or `lesions` needs a region that the data has not.
+    """
+    metrics = choose_metrics(config.metrics)
+    return Scoring(regions=tuple(config.data.regions), metrics=metrics, lesions=config.lesions)
+
+
+def write_scores(run: Path, dataset: Dataset, workers: int | None, scoring: Scoring) -> None:
     """Writes `metrics.csv`, `summary.json` and `strata.csv` of the test cases, or of validation cases without any.
 
-    The strata are what the references alone say of their cases. `summary.json` has the scores before post-processing
-    beside those after it; `unprocessed/` has them for every case, where post-processing changed one. The stages that
-    the result is made of have such files of their own in `stages/<name>/`, of the regions that they predict.
+    The strata are what the references say of their cases, and the images where these are files. `summary.json` has the
+    scores before post-processing beside those after it; `unprocessed/` has them for every case, where post-processing
+    changed one. The stages that the result is made of have such files of their own in `stages/<name>/`: the official
+    scores of the regions that they predict.
     """
     references = {name: path for name in dataset.split.scored_cases if (path := dataset.cases[name].label)}
-    files = [ScoredFiles(name, prediction_file(run, name), path) for name, path in references.items()]
-    results = score_files(files, Scoring(regions=tuple(dataset.regions)), strata=True, workers=workers)
+    images = {name: dataset.cases[name].image for name in references}
+    files = [ScoredFiles(name, prediction_file(run, name), path, images[name]) for name, path in references.items()]
+    results = score_files(files, scoring, strata=True, workers=workers)
     write_strata(strata_frame({case: result.strata or {} for case, result in results.items()}), run)
     scores = {case: result.scores for case, result in results.items()}
     changed = {name: file for name in references if (file := unprocessed_file(run, name)).is_file()}
-    before = scores | _scores(changed, references, dataset.regions, workers)
+    before = scores | _scores(changed, references, scoring, workers)
     scored = dataset.split.scored
     write_metrics(metrics_frame(scores), run, scored=scored, before=metrics_frame(before))
     if changed:
         write_metrics(metrics_frame(before), run / "unprocessed", scored=scored)
     for folder in sorted(path.parent for path in run.glob("stages/*/predictions")):
         labels = {name: prediction_file(folder, name) for name in references}
-        regions = predicted_regions(run, folder.name, dataset)
-        write_metrics(metrics_frame(_scores(labels, references, regions, workers)), folder, scored=scored)
+        official = Scoring(regions=tuple(predicted_regions(run, folder.name, dataset)))
+        write_metrics(metrics_frame(_scores(labels, references, official, workers)), folder, scored=scored)
 
 
 def predicted_regions(run: Path, stage: str, dataset: Dataset) -> list[str]:
@@ -101,13 +118,13 @@ def predicted_regions(run: Path, stage: str, dataset: Dataset) -> list[str]:
 
 
 def _scores(
-    predictions: Mapping[str, Path], references: Mapping[str, Path], regions: Sequence[str], workers: int | None
+    predictions: Mapping[str, Path], references: Mapping[str, Path], scoring: Scoring, workers: int | None
 ) -> dict[str, Mapping[tuple[str, str], float]]:
-    """Official scores of further label maps of the same cases."""
+    """Scores of further label maps of the same cases."""
     if not predictions:
         return {}
     files = [ScoredFiles(name, path, references[name]) for name, path in predictions.items()]
-    results = score_files(files, Scoring(regions=tuple(regions)), strata=False, workers=workers)
+    results = score_files(files, scoring, strata=False, workers=workers)
     return {case: result.scores for case, result in results.items()}
 
 

@@ -23,7 +23,7 @@ from kidney_lab.tasks.report import EXPERIMENTS
 from kidney_lab.tasks.run_folder import RunFolder, is_first_process
 from kidney_lab.tasks.settings import check_settings
 from kidney_lab.tasks.stages import StageTraining
-from kidney_lab.tasks.testing import segment_scored_cases, write_costs, write_scores
+from kidney_lab.tasks.testing import scoring_of, segment_scored_cases, write_costs, write_scores
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ def train(config: DictConfig) -> None:
     precision = choose_precision(config.trainer.precision, device)
     dataset: Dataset = instantiate(config.data, _convert_="all")
     check_settings(config)
+    scoring = scoring_of(config)
     prepare_dataset(dataset, config)  # before anything is written: wrong data leaves no run behind
     refuse_another_split(run, dataset)
     training = StageTraining(run, config, dataset, device=device, precision=precision)
@@ -46,7 +47,7 @@ def train(config: DictConfig) -> None:
         segment_scored_cases(run.path, dataset, device.type)
         if is_first_process():
             run.update(cost_per_case=write_costs(run.path, dataset))
-            write_scores(run.path, dataset, config.prepare.workers)
+            write_scores(run.path, dataset, config.prepare.workers, scoring)
     if is_first_process():
         report = write_report([run.path], run.path / "report", Choices(experiments=EXPERIMENTS))
         title = f"{dataset.name} ({dataset.split.scored}), {words_on_cases(run)}"

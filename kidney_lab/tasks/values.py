@@ -26,6 +26,7 @@ _SWITCHES = (
     "data.synthesize_missing_images",
     "download.instances",
     "download.verify",
+    "lesions",
     "loss.batch",
     "loss.difficulty",
     "loss.include_background",
@@ -35,7 +36,10 @@ _SWITCHES = (
     "model.cascade",
     "model.checkpointing",
     "model.deep_supervision",
+    "model.refit.enabled",
+    "model.refit.literal",
     "model.residual",
+    "model.roi.mask",
     "prepare.rebuild",
     "view.quantize",
 )

@@ -21,6 +21,12 @@ def test_the_hash_of_a_configuration_tells_what_is_learned_from_what(values):
     assert config_hash(changed(**values)) != config_hash(CONFIG)
 
 
+def test_a_training_may_go_on_with_other_metrics_of_its_test_cases(tmp_path):
+    OmegaConf.save(OmegaConf.create({**CONFIG, "metrics": "official", "lesions": False}), tmp_path / "config.yaml")
+
+    refuse_changes(tmp_path, {**CONFIG, "metrics": ["dice", "hd95"], "lesions": True})
+
+
 def test_a_training_goes_on_with_its_split_and_its_augmentation_elsewhere(tmp_path):
     OmegaConf.save(OmegaConf.create(CONFIG), tmp_path / "config.yaml")
 

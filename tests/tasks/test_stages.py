@@ -25,6 +25,8 @@ from kidney_lab.inference.priors import prior_labels
 from kidney_lab.inference.stage import predict_stage
 from kidney_lab.methods import fit as fitting
 from kidney_lab.methods.supervised import SupervisedSegmentation
+from kidney_lab.metrics.case_scores import Scoring
+from kidney_lab.metrics.lesions import LESION_METRICS
 from kidney_lab.metrics.table import read_metrics
 from kidney_lab.tasks import stages as tasks
 from kidney_lab.tasks.run_folder import RunFolder
@@ -458,7 +460,8 @@ class TestScoredCases:
         monkeypatch.setattr(clean, "__call__", lambda self, labels: np.where(labels == 1, np.uint8(2), labels))
 
         segment_scored_cases(run, finished.dataset, "cpu")
-        write_scores(run, finished.dataset, 1)
+        regions = tuple(finished.dataset.regions)
+        write_scores(run, finished.dataset, 1, Scoring(regions=regions, metrics=("dice", "jaccard"), lesions=True))
 
         summary = json.loads((run / "summary.json").read_text())
         after = read_metrics(run / "metrics.csv")
@@ -476,6 +479,8 @@ class TestScoredCases:
         coarse = read_metrics(run / "stages" / "coarse" / "metrics.csv")
         assert sorted(set(coarse["case"])) == sorted([case, *others])
         assert (run / "stages" / "coarse" / "summary.json").is_file()
+        assert set(coarse["metric"]) == {"dice", "surface_dice"}
+        assert set(after["metric"]) == {"dice", "jaccard", *LESION_METRICS}
         assert not (run / "stages" / "fine" / "metrics.csv").exists()  # that is the run's own
 
 
