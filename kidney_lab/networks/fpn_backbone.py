@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from kidney_lab.errors import InputError
 
@@ -27,7 +28,9 @@ _GROUPS = 32  # Wu and He's; every layer of these ResNets has a multiple of it
 _TRAINED_LAYERS: dict[Norm, int] = {"group": 5, "frozen_batch": 3}  # the latter is torchvision's
 
 
-def fpn_backbone(name: str, *, norm: Norm = "group", trainable_layers: int | None = None) -> nn.Module:
+def fpn_backbone(
+    name: str, *, norm: Norm = "group", trainable_layers: int | None = None, out_channels: int = 256
+) -> nn.Module:
     """Builds a backbone with random weights.
 
     Args:
@@ -35,9 +38,10 @@ def fpn_backbone(name: str, *, norm: Norm = "group", trainable_layers: int | Non
         norm: `frozen_batch` for weights that bring batch statistics, else `group`.
         trainable_layers: how many of the ResNet's five parts learn, the last ones first; None: all with `group`, three
             with `frozen_batch`.
+        out_channels: of the pyramid; 256 in torchvision's.
 
     Returns:
-        Maps images `(B, 3, H, W)` to features `(B, 256, H / s, W / s)` by name, `s` = 4, 8, 16, 32 and 64.
+        Maps images `(B, 3, H, W)` to features `(B, out_channels, H / s, W / s)` by name, `s` = 4, 8, 16, 32 and 64.
 
     Raises:
         InputError: an argument is none of those.
@@ -50,7 +54,12 @@ def fpn_backbone(name: str, *, norm: Norm = "group", trainable_layers: int | Non
     if layers not in range(6):
         raise InputError(f"model.trainable_layers={layers} must be a whole number from 0 to 5, or null.")
     norm_layer: Any = FrozenBatchNorm2d if norm == "frozen_batch" else partial(nn.GroupNorm, _GROUPS)
-    backbone: nn.Module = resnet_fpn_backbone(
+    backbone: Any = resnet_fpn_backbone(
         backbone_name=name, weights=None, norm_layer=norm_layer, trainable_layers=layers
     )
-    return backbone
+    if out_channels != backbone.out_channels:
+        channels = [lateral[0].in_channels for lateral in backbone.fpn.inner_blocks]
+        backbone.fpn = FeaturePyramidNetwork(channels, out_channels, LastLevelMaxPool())
+        backbone.out_channels = out_channels
+    whole: nn.Module = backbone
+    return whole

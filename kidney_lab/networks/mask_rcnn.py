@@ -21,7 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import detection
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import fastrcnn_loss
 from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
@@ -43,7 +45,7 @@ class Pyramid(NamedTuple):
     """Features of a batch of slices.
 
     Args:
-        levels: by name, finest first, `(B, 256, H / s, W / s)`, float32.
+        levels: by name, finest first, `(B, channels, H / s, W / s)`, float32.
         images: the padded slices, and the sizes `(H, W)` that they had.
     """
 
@@ -57,6 +59,7 @@ class MaskRCNN(nn.Module):
     Args:
         backbone: `resnet101` (the paper's), or a smaller one down to `resnet18`.
         in_channels: 1, repeated for the three that a ResNet takes, or 3.
+        channels: of the pyramid and of the mask branch, a quarter of those of the box branch.
         norm: `frozen_batch` with pretrained weights, `group` without, see `fpn_backbone`.
         trainable_layers: parts of the ResNet that learn, see `fpn_backbone`.
         anchor_sizes: sizes in pixels for every level of the pyramid; torchvision's are 32, 64, 128, 256 and 512.
@@ -81,6 +84,7 @@ class MaskRCNN(nn.Module):
         *,
         backbone: str = "resnet101",
         in_channels: int = 1,
+        channels: int = 256,
         norm: Norm = "group",
         trainable_layers: int | None = None,
         anchor_sizes: Sequence[Sequence[int]] = ((64,),) * 5,
@@ -97,8 +101,11 @@ class MaskRCNN(nn.Module):
         self.backbone_name = backbone
         self.mask_activation: MaskActivation = mask_activation
         whole = detection.MaskRCNN(
-            fpn_backbone(backbone, norm=norm, trainable_layers=trainable_layers),
-            num_classes=_CLASSES,
+            fpn_backbone(backbone, norm=norm, trainable_layers=trainable_layers, out_channels=channels),
+            box_head=TwoMLPHead(channels * 7 * 7, 4 * channels),
+            box_predictor=FastRCNNPredictor(4 * channels, _CLASSES),
+            mask_head=MaskRCNNHeads(channels, (channels,) * 4, dilation=1),
+            mask_predictor=MaskRCNNPredictor(channels, channels, _CLASSES),
             rpn_anchor_generator=_anchors(anchor_sizes),
             mask_roi_pool=MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=mask_roi_size, sampling_ratio=2),
             rpn_pre_nms_top_n_train=rpn_top_n[0],
@@ -185,7 +192,8 @@ class MaskRCNN(nn.Module):
             layer: of the mask branch.
 
         Returns:
-            `(N, 256, h, w)` of all slices' boxes in a row; `mask_roi_size` cells a side, twice that for `conv5_mask`.
+            `(N, channels, h, w)` of all slices' boxes in a row; `mask_roi_size` cells a side, twice that for
+            `conv5_mask`.
         """
         pooled = self.roi_heads.mask_roi_pool(pyramid.levels, list(boxes), pyramid.images.image_sizes)
         with _full_precision(pooled):
@@ -196,7 +204,7 @@ class MaskRCNN(nn.Module):
         """What the mask branch makes of activations, which may be a leaf that a gradient is wanted for.
 
         Args:
-            activations: `(N, 256, h, w)`, see `mask_activations`.
+            activations: `(N, channels, h, w)`, see `mask_activations`.
             layer: that they are of.
 
         Returns:
@@ -222,8 +230,9 @@ class MaskRCNN(nn.Module):
         self.rpn.head(list(pyramid.levels.values()))
         proposals, n = slices * self.rpn.post_nms_top_n(), heads.detections_per_img
         finest = pyramid.levels["0"]
-        heads.box_predictor(heads.box_head(finest.new_empty(proposals, 256, *heads.box_roi_pool.output_size)))
-        logits = self._mask_branch(finest.new_empty(slices * n, 256, *heads.mask_roi_pool.output_size))
+        channels = finest.shape[1:2]
+        heads.box_predictor(heads.box_head(finest.new_empty(proposals, *channels, *heads.box_roi_pool.output_size)))
+        logits = self._mask_branch(finest.new_empty(slices * n, *channels, *heads.mask_roi_pool.output_size))
         shapes = {"boxes": (n, 4), "scores": (n,), "labels": (n,)}
         empty = {name: finest.new_empty(shape) for name, shape in shapes.items()}
         return [{**empty, "mask_logits": own} for own in logits.split(n)]
