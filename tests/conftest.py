@@ -3,8 +3,10 @@
 import kidney_lab  # isort: skip  # noqa: F401  first: its import hook must stand before anything imports torchvision
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,32 @@ def command():
         if check and result.returncode != 0:
             pytest.fail(f"{arguments} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
         return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def kill_at():
+    """Starts `python -m kidney_lab` and kills it a moment after a file appears."""
+
+    def run(file, *arguments, cwd, seconds_after=0.3, deadline_s=240):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kidney_lab", *arguments],
+            cwd=cwd,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + deadline_s
+            while not file.exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(seconds_after)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert file.exists(), f"{arguments} ended before it wrote {file}"
 
     return run
 

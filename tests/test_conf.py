@@ -25,7 +25,7 @@ EXPERIMENTS = sorted(
 )
 MODELS = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
 CASCADE, MSALDS, ERNET = "model=cascade_unet", "model=msalds", "model=ernet"
-REFUSED = [["view=slices"], ["view=slice_rois"], ["loss=difficulty"], ["loss=mask_rcnn"]]
+REFUSED = [["view=slices"], ["view=slice_rois"], ["loss=difficulty"], ["loss=difficulty_power"], ["loss=mask_rcnn"]]
 VALUES = [
     ["model.output=labels"],
     ["data.spacing=null"],
@@ -58,6 +58,11 @@ VALUES = [
     [ERNET, "model.heatmap.support=reference", "model.heatmap.pixels=reference", "model.heatmap.layer=conv5_mask"],
     [ERNET, "model.roi.scale=1.5", "model.roi.mask=true", "model.anchor_sizes=[[4],[8],[16],[32],[64]]"],
     ["model=res_unet", "view.size=null", "view.roi_size=[32,32]", "model.output=labels"],
+    ["model=rau_net", "view.neighbours=1", "model.output=labels"],
+    ["model=difficulty_unet", "model.adversarial=none", "loss.difficulty=false"],
+    ["model=difficulty_unet", "view.neighbours=1", "trainer.accumulate_grad_batches=2"],
+    ["model=vox2vox", "model.bottleneck=dense", "trainer.accumulate_grad_batches=2"],
+    ["model=vox2vox", "loss=dice_ce", "model.output=regions"],
 ]
 
 
@@ -169,6 +174,7 @@ def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store
         (["loss=difficulty"], "this stage has no discriminator: choose loss=dice_ce, or model=msalds"),
         (["loss=mask_rcnn"], "this stage has none: choose loss=dice_ce, or model=ernet"),
         (["model=res_unet", "view=slice_rois"], "this stage takes none: choose view=slices"),
+        (["model=vox2vox", "loss=difficulty"], "judges patches: choose loss=generalized_dice, or model=msalds"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
@@ -198,6 +204,35 @@ def test_msalds_has_the_stages_that_its_settings_and_the_dataset_ask_for(overrid
     assert list(made) == stages
     assert [stage.earlier.stage for stage in made.values() if stage.earlier is not None] == places
     assert set(instantiate(config.model.combine, _convert_="all").needs) <= set(stages)
+
+
+@pytest.mark.parametrize("data", ["kits19", "kits21"])
+def test_difficulty_unet_has_one_discriminator_that_sees_all_regions(data):
+    config = composed("model=difficulty_unet", f"data={data}", "view.neighbours=1", "data.root=x", "logger=none")
+    module = instantiate(config.model.stages.segmentation, _convert_="all").module
+
+    (discriminator,) = module.discriminators.networks
+    slices, masks = torch.zeros(1, 3, 32, 32), torch.zeros(1, len(config.data.regions), 32, 32)
+    assert module.discriminators(0, slices, masks).shape == (1, 1, 32, 32)
+    assert sum(p.numel() for p in discriminator.parameters()) < sum(p.numel() for p in module.network.parameters()) / 2
+    assert module.loss.weight(torch.tensor([0.0, 0.5, 1.0])).tolist() == [1.0, 0.25, 0.0]
+    assert module.loss.adversarial_weight == 0.05
+
+
+def test_vox2vox_has_the_losses_the_optimizers_and_the_patches_of_its_authors():
+    config = composed("model=vox2vox", "data=kits21", "data.root=x", "logger=none")
+    with torch.device("meta"):
+        stage = instantiate(config.model.stages.segmentation, _convert_="all")
+    module = stage.module
+
+    assert (stage.view.roi_size, stage.batch_size, config.trainer.max_epochs) == ([128, 128, 128], 4, 200)
+    assert (type(module.loss).__name__, module.segmentation_weight) == ("GeneralizedDiceLoss", 5)
+    assert module.adversarial_loss(torch.tensor([[-2.0, 3.0]]), True, True) == (9 + 4) / 2  # squares below 0 too
+    rates = [(made["optimizer"].defaults["lr"], made["optimizer"].defaults["betas"]) for made in
+             module.configure_optimizers()]  # fmt: skip
+    assert rates == [(2e-4, (0.5, 0.999))] * 2
+    convs = [one for one in module.discriminators.modules() if isinstance(one, torch.nn.Conv3d)]
+    assert [(one.in_channels, one.stride[0]) for one in convs] == [(1 + 4, 2), (64, 2), (128, 2), (256, 1), (512, 1)]
 
 
 @pytest.mark.parametrize(

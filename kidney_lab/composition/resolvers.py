@@ -153,6 +153,18 @@ def _switch(key: str, value: Any) -> bool:
     return value
 
 
+def taking_turns(strategy: Any) -> Any:
+    """Lightning's strategy for networks that are trained in turn, so that a backward pass reaches one of them alone.
+
+    Args:
+        strategy: of the trainer.
+
+    >>> taking_turns("ddp"), taking_turns("auto")
+    ('ddp_find_unused_parameters_true', 'auto')
+    """
+    return "ddp_find_unused_parameters_true" if strategy == "ddp" else strategy
+
+
 def register_resolvers() -> None:
     """Makes the resolvers known that `conf/` uses, once per process."""
     OmegaConf.register_new_resolver("out_channels", out_channels, replace=True)
@@ -165,6 +177,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("contains", contains, replace=True)
     OmegaConf.register_new_resolver("with", with_value, replace=True)
     OmegaConf.register_new_resolver("slice_channels", slice_channels, replace=True)
+    OmegaConf.register_new_resolver("taking_turns", taking_turns, replace=True)
     OmegaConf.register_new_resolver("root", root, replace=True)
     OmegaConf.register_new_resolver("shares_of", shares_of, replace=True)
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kidney_lab.composition.arguments import quote_path
 from kidney_lab.composition.messages import USER_ERRORS, describe
+from kidney_lab.composition.row_pairs import check_pairs, row_pairs
 from kidney_lab.errors import InputError
 
 TARGET: Final = "hydra_plugins.kidney_lab.TableSweeper"
@@ -50,7 +51,7 @@ class Table:
         """Reads the table out of a configuration that was composed with its file.
 
         Raises:
-            InputError: the file is not that of a table.
+            InputError: the file is not that of a table, or compares what is no row of it.
         """
         name, rows, seeds = (_plain(config, key) for key in ("experiment.table", "rows", "seeds"))
         if not isinstance(name, str):
@@ -62,7 +63,9 @@ class Table:
                 raise InputError(f"{name}: row {row!r} is {overrides!r}, but must be a list of overrides: {_EXAMPLE}.")
         if seeds is not None and not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
             raise InputError(f"{name}: seeds={seeds!r} must be a list of whole numbers such as [0, 1, 2].")
-        return cls(name, {str(row): overrides for row, overrides in rows.items()}, seeds)
+        table = cls(name, {str(row): overrides for row, overrides in rows.items()}, seeds)
+        check_pairs(row_pairs(_plain(config, "experiment.compare")), table.rows, name)
+        return table
 
 
 def table_jobs(table: Table, overrides: Sequence[Override]) -> list[list[str]]:

@@ -9,6 +9,9 @@ What the paper leaves open, and what was chosen:
   discriminator, which is L_adv's job, and the discriminator would be trained by the segmentation loss.
 - λ CE is averaged over pixels, not divided by the sum of λ: where the discriminator is deceived everywhere (M = 1) the
   cross-entropy vanishes and Dice is left alone. `min_weight` keeps a share of it.
+
+The paper's networks are binary. Where a network has several regions, one discriminator judges their masks together, and
+a pixel has the same λ in all of them.
 """
 
 from collections.abc import Callable
@@ -67,7 +70,8 @@ def difficulty_cross_entropy(
     Args:
         logits: `(B, C, [D,] H, W)`, each channel a binary problem.
         target: of the same shape, 0 to 1.
-        confidence: M of the prediction, of the same shape, 0 to 1; None: plain cross-entropy.
+        confidence: M of the prediction, of the same shape, or with one channel for all C, 0 to 1; None: plain
+            cross-entropy.
         detach: whether λ is a constant; otherwise gradient runs into the discriminator and through its input.
         min_weight: smallest λ.
         weight: λ as a function of M.
@@ -76,14 +80,15 @@ def difficulty_cross_entropy(
         Scalar, 0 or larger.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes do not fit.
     """
     target = target.to(logits.dtype)
     if confidence is None:
         return F.binary_cross_entropy_with_logits(logits, target)
-    if confidence.shape != logits.shape:
+    if confidence.shape not in (logits.shape, logits[:, :1].shape):
         raise ValueError(
-            f"confidence has shape {tuple(confidence.shape)}, logits {tuple(logits.shape)}: must be equal."
+            f"confidence has shape {tuple(confidence.shape)}, logits {tuple(logits.shape)}: must be equal but for the "
+            "channels, of which confidence may have one."
         )
     weights = weight(confidence.detach() if detach else confidence).clamp(min=min_weight)
     return (weights * F.binary_cross_entropy_with_logits(logits, target, reduction="none")).mean()
@@ -149,14 +154,15 @@ class DifficultyLoss(nn.Module):
         Args:
             logits: `(B, C, [D,] H, W)` of the segmentation network, float32.
             target: of the same shape, 0 to 1.
-            confidence_logits: the discriminator's for this image and prediction, of the same shape, float32; gradient
-                of L_adv runs through them. None, where the stage has no discriminator: Dice and plain cross-entropy.
+            confidence_logits: the discriminator's for this image and prediction, of the same shape, or with one
+                channel for all C, float32; gradient of L_adv runs through them. None, where the stage has no
+                discriminator: Dice and plain cross-entropy.
 
         Returns:
             The loss and its terms.
 
         Raises:
-            ValueError: if the shapes differ.
+            ValueError: if the shapes do not fit.
         """
         weighted = confidence_logits if self.difficulty else None
         confidence = None if weighted is None else weighted.sigmoid()

@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from kidney_lab.errors import InputError
 
 Weight = Literal["square", "simple", "uniform"]
 
@@ -61,3 +63,49 @@ def _weights(wanted: Tensor, w_type: Weight) -> Tensor:
     present = wanted > 0
     rarest = wanted.where(present, torch.inf).amin(-1, keepdim=True)
     return torch.where(present, rarest / wanted, 1.0) ** EXPONENTS[w_type]
+
+
+class GeneralizedDiceLoss(nn.Module):
+    """`1 - generalized_dice`, averaged over the samples unless `batch`, with its settings and of logits.
+
+    Args:
+        softmax: the input is logits of classes that exclude each other, the background among them.
+        sigmoid: the input is logits of channels that may overlap. With neither, it is probabilities.
+        w_type: see `generalized_dice`, as the next.
+        batch: sums over the samples before dividing.
+        smooth: voxels of the rarest class added above and below the fraction.
+
+    Raises:
+        InputError: the input is to be both, or there is no such weight.
+    """
+
+    def __init__(
+        self,
+        *,
+        softmax: bool = False,
+        sigmoid: bool = False,
+        w_type: Weight = "square",
+        batch: bool = False,
+        smooth: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        if softmax and sigmoid:
+            raise InputError(
+                "loss.softmax and loss.sigmoid are both true, but channels either overlap or not: choose one."
+            )
+        if w_type not in EXPONENTS:
+            raise InputError(f"loss.w_type={w_type} is unknown: choose one of {', '.join(EXPONENTS)}.")
+        self.softmax = softmax
+        self.sigmoid = sigmoid
+        self.w_type: Weight = w_type
+        self.batch = batch
+        self.smooth = smooth
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Scalar loss, 0 to 1, of an input and a target of the same shape `(B, C, [D,] H, W)`."""
+        if self.softmax:
+            input = input.softmax(dim=1)
+        elif self.sigmoid:
+            input = input.sigmoid()
+        similarity = generalized_dice(input, target, w_type=self.w_type, batch=self.batch, smooth=self.smooth)
+        return 1 - similarity.mean()

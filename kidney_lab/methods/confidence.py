@@ -48,7 +48,7 @@ def draw_confidence(
 class LogConfidence(pl.Callback):
     """Draws `confidence.png` into the folder of a stage with discriminators, and shows it in W&B where that logs.
 
-    The samples are those validation patches of the first batch that hold most of the region; each validation replaces
+    The samples are those validation patches of the first batch that hold most of the regions; each validation replaces
     the picture.
 
     Args:
@@ -90,6 +90,8 @@ def _planes(
     largest = target.flatten(1).sum(dim=1).argsort(descending=True, stable=True)[:n_samples]
     image, target = image[largest], target[largest]
     prediction, confidence = module.confidence(image)
+    # Nested regions become grey levels, the innermost the brightest.
+    target, prediction = (volume.mean(dim=1, keepdim=True) for volume in (target, prediction))
     if image.ndim == 5:
         slices = target[:, 0].sum(dim=(2, 3)).argmax(dim=1)
         rows = torch.arange(len(slices), device=slices.device)

@@ -13,8 +13,11 @@ from kidney_lab.reporting.differences import (
     find_run,
 )
 from kidney_lab.reporting.human import NAME, HumanAgreement
+from kidney_lab.reporting.measured import runs_by_table
 from kidney_lab.reporting.other_scores import other_scores_section
 from kidney_lab.reporting.published import published_sections
+from kidney_lab.reporting.row_differences import between_section
+from kidney_lab.reporting.row_groups import RowGroup, row_groups
 from kidney_lab.reporting.runs import Run, read_run, read_runs
 from kidney_lab.reporting.scores import ScoreRow, regions_of, score_rows
 from kidney_lab.reporting.sections import TableSection
@@ -53,7 +56,8 @@ class Contents:
         notes: sentences under the table of scores.
         differences: to a baseline; None where there are no two runs with scores.
         strata: scores of the tumor by kind of case.
-        published: tables of papers beside the runs of their rows.
+        published: tables of papers beside the runs of their rows, each with the tests between its rows.
+        groups: rows of these tables that were scored on the same data.
         sections: all tables after that of the scores.
     """
 
@@ -64,6 +68,7 @@ class Contents:
     differences: Differences | None
     strata: list[StratumScores]
     published: list[TableSection]
+    groups: list[RowGroup]
     sections: list[TableSection]
 
     @property
@@ -98,7 +103,8 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
         tables[NAME] = human.of_regions(regions)
     found = differences(runs, metrics=choose_compared(choices.metrics, runs), baseline=base)
     strata, strata_notes = stratum_scores(runs, choices.by)
-    published = [] if choices.experiments is None else published_sections(runs, choices.experiments)
+    groups = [] if choices.experiments is None else row_groups(runs, choices.experiments)
+    published = [] if choices.experiments is None else _tables_of_papers(runs, groups, choices.experiments)
     sections = [
         *published,
         stages_section(runs),
@@ -114,8 +120,18 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
         differences=found,
         strata=strata,
         published=published,
+        groups=groups,
         sections=[section for section in sections if section is not None],
     )
+
+
+def _tables_of_papers(runs: Sequence[Run], groups: Sequence[RowGroup], experiments: Path) -> list[TableSection]:
+    """Tables of papers, each followed by the tests between its rows."""
+    sections: list[TableSection] = []
+    for table, own in runs_by_table(runs).items():
+        sections += published_sections(own, experiments)
+        sections += [tests for group in groups if group.table == table and (tests := between_section(group))]
+    return sections
 
 
 def _baseline_folder(named: str, runs: Sequence[Run]) -> Path:

@@ -108,7 +108,7 @@ def differences(runs: Sequence[Run], *, metrics: Sequence[str], baseline: Run | 
         return None
     base = scored[0] if baseline is None else baseline
     others = [run for run in scored if run is not base]
-    notes = {run.name: sentence for run in others if (sentence := _apart(run, base, metrics))}
+    notes = {run.name: sentence for run in others if (sentence := apart(run, base, metrics))}
     if baseline is not None and notes:
         raise InputError.of(
             f"baseline={base.name} cannot be compared with every run; leave these out of runs=:", list(notes.values())
@@ -118,7 +118,7 @@ def differences(runs: Sequence[Run], *, metrics: Sequence[str], baseline: Run | 
     sentences = (*notes.values(), *left_out)
     if len(compared) < 2 or not scores:
         return Differences(base.name, pd.DataFrame(), sentences)
-    tables = {run.name: _comparable(run.metrics) for run in compared}
+    tables = {run.name: comparable(run.metrics) for run in compared}
     return Differences(base.name, compare_runs(tables, scores, baseline=base.name), sentences)
 
 
@@ -151,8 +151,8 @@ def measures_surfaces(metrics: Iterable[str]) -> bool:
     return any((metric := find_metric(name)) is not None and metric.needs == "surfaces" for name in metrics)
 
 
-def _apart(run: Run, base: Run, metrics: Sequence[str]) -> str | None:
-    """Sentence on why a run cannot be compared with the baseline by these metrics, if so."""
+def apart(run: Run, base: Run, metrics: Sequence[str]) -> str | None:
+    """Sentence on why a run cannot be compared with another by these metrics, if so."""
     data, other = run.data.get("name"), base.data.get("name")
     if data and other and data != other:  # KiTS editions number the same patients alike, with other references
         return f"Compared on different data: {run.name} was scored on {data}, {base.name} on {other}; no paired test."
@@ -185,7 +185,7 @@ def _common_scores(runs: Sequence[Run], metrics: Sequence[str]) -> tuple[list[tu
     """Scores that all runs have of all cases, in the first one's order, and a sentence on those that are left out."""
     by_run = [_cases_by_score(run) for run in runs]
     wanted = [
-        key for key in dict.fromkeys(key for cases in by_run for key in cases) if key[1] in metrics and _judges(key[1])
+        key for key in dict.fromkeys(key for cases in by_run for key in cases) if key[1] in metrics and judges(key[1])
     ]
     common = [key for key in wanted if len({cases.get(key) for cases in by_run}) == 1]
     missing = [f"{words(region)}: {words(metric)}" for region, metric in wanted if (region, metric) not in common]
@@ -199,7 +199,7 @@ def _cases_by_score(run: Run) -> dict[tuple[str, str], frozenset[str]]:
     return {(str(region), str(metric)): frozenset(cases) for (region, metric), cases in groups}
 
 
-def _judges(name: str) -> bool:
+def judges(name: str) -> bool:
     """Whether some values of a metric are better than others; those of the user's own are taken to be."""
     metric = find_metric(name)
     return metric is None or metric.better != "neither"
@@ -211,14 +211,28 @@ def _is_size(name: str) -> bool:
     return metric is not None and metric.better == "zero"
 
 
-def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
+def comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Replaces the values of metrics that are better near zero by their sizes.
+
+    Args:
+        frame: tidy table `case,region,metric,value`.
+    """
     return frame.assign(value=frame["value"].where(~frame["metric"].map(_is_size), frame["value"].abs()))
+
+
+def score_title(region: str, metric: str) -> str:
+    """Names a score that is compared.
+
+    >>> score_title("tumor", "rvd"), score_title("", "mean_dice")
+    ('Tumor: Relative volume difference →0, its size', 'Mean Dice')
+    """
+    return f"{words(region)}{': ' if region else ''}{metric_title(metric)}{', its size' if _is_size(metric) else ''}"
 
 
 def _cells(row: Mapping[Any, Any]) -> list[str]:
     interval = Interval(row["difference"], row["low"], row["high"], row["n"], row["n_undefined"])
     return [
-        f"{words(row['region'])}: {metric_title(row['metric'])}{', its size' if _is_size(row['metric']) else ''}",
+        score_title(row["region"], row["metric"]),
         signed_with_interval(interval),
         f"{row['n']} of {row['n'] + row['n_undefined']}",
         *(f"{p_value(row[name])} ({p_value(row[f'{name}_holm'])})" for name in ("wilcoxon_p", "t_p")),

@@ -22,6 +22,7 @@ from kidney_lab.reporting.plots import score_plot
 from kidney_lab.reporting.provenance import comparison_warnings, scored_part
 from kidney_lab.reporting.published import published_markdown
 from kidney_lab.reporting.results import results_json
+from kidney_lab.reporting.row_plots import row_plots
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import ScoreRow
 from kidney_lab.reporting.sections import TableRow
@@ -104,6 +105,7 @@ def render(contents: Contents) -> str:
         A page without any reference to something outside itself.
     """
     runs, rows = contents.runs, contents.rows
+    tables = {run.name: run.metrics for run in runs}
     return page(
         "report.html.j2",
         color_class=color_class,
@@ -119,7 +121,8 @@ def render(contents: Contents) -> str:
         rows=_score_table(runs, rows),
         by_run=len({row.run for row in rows}) > 1,
         notes=contents.notes,
-        score_plots=[(words(metric), Markup(score_plot(runs, metric))) for metric in METRICS] if rows else [],
+        score_plots=[(words(metric), Markup(score_plot(tables, metric))) for metric in METRICS] if rows else [],
+        row_plots=[(plots, [(name, Markup(svg)) for name, svg in plots.plots]) for plots in row_plots(contents.groups)],
         sections=contents.sections,
         curves=[(curve, Markup(curve.svg)) for curve in learning_curves(runs)],
         cases=case_table(runs),

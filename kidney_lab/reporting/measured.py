@@ -1,12 +1,13 @@
 """Runs as the rows of a paper's table: a run's configuration says which, by `experiment.table` and `experiment.row`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import pandas as pd
 from omegaconf import OmegaConf
 
+from kidney_lab.composition.row_pairs import row_pairs
 from kidney_lab.reporting.derived_scores import with_borders
 from kidney_lab.reporting.runs import Run
 
@@ -22,11 +23,19 @@ class MeasuredRow:
         row: published name of the row.
         runs: at least one, with scores.
         changes: overrides that other runs of the row do not have.
+        settings: overrides that this row shares with some runs of a row of the table and not with others of that row;
+            rows with unequal ones differ by more than the table says.
     """
 
     row: str
     runs: list[Run]
     changes: tuple[str, ...] = ()
+    settings: frozenset[str] = frozenset()
+
+    @property
+    def title(self) -> str:
+        """Name of the row, with what sets these runs of it apart."""
+        return f"{self.row} ({', '.join(self.changes)})" if self.changes else self.row
 
     @property
     def dataset(self) -> str:
@@ -34,15 +43,51 @@ class MeasuredRow:
         return str(self.runs[0].data.get("name"))
 
     @property
+    def split(self) -> str:
+        """Hash of the split of the data."""
+        return str(self.runs[0].data.get("split_hash"))
+
+    @property
     def synthesized(self) -> bool:
         """Whether the images are made up."""
         return any(run.synthesized for run in self.runs)
 
     @property
+    def tables(self) -> list[pd.DataFrame]:
+        """The tidy table `case,region,metric,value` of each run, with the Jaccard index."""
+        return [with_jaccard(with_borders(run.metrics, run.strata)) for run in self.runs]
+
+    @property
     def metrics(self) -> pd.DataFrame:
-        """The tidy table `case,region,metric,value` of the means over the runs; a run where it is undefined is none."""
-        together = pd.concat([with_borders(run.metrics, run.strata) for run in self.runs])
-        return together.groupby(["case", "region", "metric"], sort=False)["value"].mean().reset_index()
+        """The tidy table `case,region,metric,value` of the means over the runs."""
+        return averaged(self.tables)
+
+
+def averaged(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Averages scores case by case; a table where a value is undefined is none.
+
+    Args:
+        tables: tidy, `case,region,metric,value`.
+
+    Returns:
+        One such table.
+    """
+    return pd.concat(tables).groupby(["case", "region", "metric"], sort=False)["value"].mean().reset_index()
+
+
+def with_jaccard(frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds the Jaccard index where it was not scored, from Dice of the same case and region: `D / (2 - D)`.
+
+    Both count the same voxels, so that this holds for every case, and for no mean over cases. Where both masks are
+    empty it is 1, as Dice is by the challenges' rule.
+
+    Args:
+        frame: tidy table `case,region,metric,value`.
+    """
+    if frame["metric"].eq("jaccard").any():
+        return frame
+    dice = frame[frame["metric"] == "dice"]
+    return pd.concat([frame, dice.assign(metric="jaccard", value=dice["value"] / (2 - dice["value"]))])
 
 
 def experiment_of(run: Run) -> tuple[str, str] | None:
@@ -50,6 +95,28 @@ def experiment_of(run: Run) -> tuple[str, str] | None:
     config = OmegaConf.create(run.config)
     table, row = (OmegaConf.select(config, f"experiment.{key}") for key in ("table", "row"))
     return None if table is None or row is None else (str(table), str(row))
+
+
+def runs_by_table(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Sorts runs by the table that they are of; those of none are left out."""
+    tables: dict[str, list[Run]] = {}
+    for run in runs:
+        if experiment := experiment_of(run):
+            tables.setdefault(experiment[0], []).append(run)
+    return tables
+
+
+def compared_rows(runs: Iterable[Run]) -> list[tuple[str, str]]:
+    """Pairs of rows that runs of one table were started to compare, by `experiment.compare`, each once.
+
+    Raises:
+        InputError: a run's configuration does not name pairs there.
+    """
+    pairs = []
+    for run in runs:
+        node = OmegaConf.select(OmegaConf.create(run.config), "experiment.compare")
+        pairs += row_pairs(OmegaConf.to_container(node) if OmegaConf.is_config(node) else node)
+    return list(dict.fromkeys(pairs))
 
 
 def measured_rows(runs: Sequence[Run]) -> dict[str, list[MeasuredRow]]:
@@ -67,10 +134,15 @@ def measured_rows(runs: Sequence[Run]) -> dict[str, list[MeasuredRow]]:
         if experiment is not None and not run.metrics.empty:
             data = (str(run.data.get("name")), str(run.data.get("split_hash")))
             groups.setdefault((*experiment, *data, _overrides(run)), []).append(run)
+    changes = {
+        key: key[-1] - frozenset.intersection(*(other[-1] for other in groups if other[:2] == key[:2]))
+        for key in groups
+    }
     tables: dict[str, list[MeasuredRow]] = {}
-    for (table, row, *_, overrides), together in groups.items():
-        common = frozenset.intersection(*(key[-1] for key in groups if key[:2] == (table, row)))
-        tables.setdefault(table, []).append(MeasuredRow(row, together, tuple(sorted(overrides - common))))
+    for key, together in groups.items():
+        table, row, overrides = key[0], key[1], key[-1]
+        settings = overrides & frozenset().union(*(own for other, own in changes.items() if other[0] == table))
+        tables.setdefault(table, []).append(MeasuredRow(row, together, tuple(sorted(changes[key])), settings))
     return tables
 
 

@@ -18,6 +18,18 @@ ARROWS: Final = (
 """What the arrows of `metric_title` mean, for captions."""
 
 
+def metric_name(name: str) -> str:
+    """Title of a metric with its unit.
+
+    >>> metric_name("hd95"), metric_name("my_score")
+    ('Hausdorff distance, 95th percentile (mm)', 'My score')
+    """
+    metric = find_metric(name)
+    if metric is None:
+        return words(name)
+    return f"{metric.title}{f' ({metric.unit})' if metric.unit else ''}"
+
+
 def metric_title(name: str) -> str:
     """Title of a metric with its unit and direction.
 
@@ -25,6 +37,4 @@ def metric_title(name: str) -> str:
     ('Hausdorff distance, 95th percentile (mm) ↓', 'My score')
     """
     metric = find_metric(name)
-    if metric is None:
-        return words(name)
-    return f"{metric.title}{f' ({metric.unit})' if metric.unit else ''}{_ARROWS[metric.better]}"
+    return metric_name(name) + (_ARROWS[metric.better] if metric is not None else "")

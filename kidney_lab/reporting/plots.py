@@ -1,16 +1,16 @@
 """Plots of the report: scores of all cases by region, and learning curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-import numpy as np
 import pandas as pd
 
 from kidney_lab.reporting import svg
-from kidney_lab.reporting.formatting import decimal, words
-from kidney_lab.reporting.runs import Run
+from kidney_lab.reporting.formatting import words
+from kidney_lab.reporting.metric_words import metric_name
 from kidney_lab.reporting.scores import regions_of, values_of
+from kidney_lab.reporting.strips import add_strip
 
 WIDTH = 560.0
 
@@ -34,49 +34,43 @@ class Series:
     marked: float | None = None
 
 
-def score_plot(runs: Sequence[Run], metric: str) -> str:
-    """Draws every case's score as a dot over a box of quartiles, region by region and run by run.
+def score_plot(tables: Mapping[str, pd.DataFrame], metric: str) -> str:
+    """Draws every case's score as a dot over a box of quartiles and a violin, region by region and table by table.
 
     Args:
-        runs: one colour each.
-        metric: "dice" or "surface_dice".
+        tables: for each name, of a run or of a row of a paper's table, the tidy table `case,region,metric,value`; one
+            colour each.
+        metric: that is drawn.
 
     Returns:
-        SVG. Whiskers reach the extreme values, the diamond is the mean; undefined values are left out.
+        SVG. Whiskers reach the extreme values, the diamond is the mean, violins are there from five values on
+        (`strips.violin_outline`); undefined values are left out. The axis goes from 0 to 1 unless values lie outside.
     """
-    regions = regions_of(run.metrics for run in runs)
-    row, gap, left, top = (34.0 if len(runs) == 1 else 22.0), 18.0, 126.0, 8.0
-    bottom = top + len(regions) * (row * len(runs) + gap)
-    x = svg.Span(0.0, 1.0, left, WIDTH - 14)
-    picture = svg.picture(WIDTH, bottom + 42, f"{words(metric)} of every test case by region")
-    svg.add_horizontal_axis(picture, x, top=top, bottom=bottom, title=words(metric))
+    regions = regions_of(tables.values())
+    values = {
+        (region, name): values_of(frame, region, metric).dropna()
+        for name, frame in tables.items()
+        for region in regions
+    }
+    row, gap, left, top = (34.0 if len(tables) == 1 else 26.0), 18.0, 126.0, 8.0
+    bottom = top + len(regions) * (row * len(tables) + gap)
+    x = _axis(pd.concat(list(values.values())), left, WIDTH - 14)
+    picture = svg.picture(WIDTH, bottom + 42, f"{metric_name(metric)} of every case by region: {', '.join(tables)}")
+    svg.add_horizontal_axis(picture, x, top=top, bottom=bottom, title=metric_name(metric))
     y = top + gap / 2
     for region in regions:
-        middle = y + row * len(runs) / 2
+        middle = y + row * len(tables) / 2
         svg.add(picture, "text", words(region), kind="label", x=left - 12, y=middle + 4, text_anchor="end")
-        for index, run in enumerate(runs):
+        for index, name in enumerate(tables):
             group = svg.add(picture, "g", kind=svg.color_class(index))
-            _add_strip(group, values_of(run.metrics, region, metric).dropna(), x=x, y=y + row / 2, run=run.name)
+            add_strip(group, values[region, name], x=x, y=y + row / 2, height=row, name=name)
             y += row
         y += gap
     return svg.markup(picture)
 
 
-def _add_strip(group: Element, values: "pd.Series[float]", *, x: svg.Span, y: float, run: str) -> None:
-    if values.empty:
-        return
-    low, q1, median, q3, high = (float(v) for v in np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
-    svg.add(group, "line", kind="whisker", x1=x(low), x2=x(high), y1=y, y2=y)
-    svg.add(group, "rect", kind="box", x=x(q1), y=y - 8, width=round(x(q3) - x(q1), 2), height=16, rx=2)
-    svg.add(group, "line", kind="median", x1=x(median), x2=x(median), y1=y - 8, y2=y + 8)
-    # the golden ratio spreads neighbours evenly, and the same table always gives the same picture
-    for rank, (case, value) in enumerate(values.items()):
-        offset = round((rank * 0.618034 % 1 - 0.5) * 13, 1)
-        dot = svg.add(group, "circle", kind="dot", cx=x(float(value)), cy=round(y + offset, 1), r=2.8)
-        svg.add_hint(dot, f"{run}, {case}: {decimal(float(value))}")
-    at = x(float(values.mean()))
-    mean = svg.add(group, "path", kind="mean", d=f"M{at} {y - 5}l5 5l-5 5l-5 -5z")
-    svg.add_hint(mean, f"{run}: mean {decimal(float(values.mean()))}, median {decimal(median)}, {len(values)} cases")
+def _axis(values: "pd.Series[float]", start: float, end: float) -> svg.Span:
+    return svg.Span(0.0, 1.0, start, end) if values.between(0, 1).all() else svg.span_of(values.tolist(), start, end)
 
 
 def line_plot(series: Sequence[Series], *, title: str, unit_interval: bool = False) -> str:

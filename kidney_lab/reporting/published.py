@@ -30,6 +30,7 @@ _CAPTION: Final = (
     "averaged case by case. Difference: measured minus published. The paper scored cases of its own, so that there is "
     "no paired test of a difference."
 )
+_JACCARD: Final = " The Jaccard index of a case is that of its Dice, D / (2 - D), where it was not scored itself."
 
 
 def published_sections(runs: Sequence[Run], experiments: Path) -> list[TableSection]:
@@ -52,7 +53,8 @@ def published_sections(runs: Sequence[Run], experiments: Path) -> list[TableSect
             rows = [row for row in measured if row.dataset == dataset or row.dataset not in datasets]
             scores = [score for score in published if score.dataset == dataset]
             if rows:
-                sections.append(_section(table, dataset, rows, scores))
+                keys = list(dict.fromkeys(score.key for score in scores)) or table_keys(table, experiments, rows)
+                sections.append(_section(table, dataset, rows, scores, keys))
     return sections
 
 
@@ -62,12 +64,45 @@ def published_markdown(sections: Sequence[TableSection]) -> str:
     return "\n".join(["# Measured beside published", "", *lines])
 
 
+def table_keys(table: str, experiments: Path, measured: Sequence[MeasuredRow]) -> list[ScoreKey]:
+    """Scores that a table is about.
+
+    Args:
+        table: `<paper>/<table>`.
+        experiments: folder of the papers' folders.
+        measured: rows of the table.
+
+    Returns:
+        Those that it publishes; of a table that is not in the paper those of the paper's tables; else Dice by region.
+    """
+    paper, _, name = table.rpartition("/")
+    published = read_published(experiments / paper / "published.json")
+    keys = dict.fromkeys(score.key for score in [s for s in published if s.table == name] or published)
+    return list(keys) or [(region, "dice", "case") for region in regions_of(row.metrics for row in measured)]
+
+
+def case_values(frame: pd.DataFrame, key: ScoreKey, keys: Sequence[ScoreKey]) -> "pd.Series[float]":
+    """Values of one score of a table by case; none where it is no score of single cases.
+
+    Args:
+        frame: tidy table `case,region,metric,value`.
+        key: of the score; `mean_dice` is the mean over the regions whose Dice is among `keys`.
+        keys: of the table.
+    """
+    region, metric, level = key
+    parts = [values_of(frame, of, name) for of, name, at in keys if of and (name, at) == ("dice", level)]
+    if metric == MEAN_DICE and parts:
+        return pd.concat(parts, axis="columns").mean(axis="columns", skipna=False)
+    return values_of(frame, region or "", metric)
+
+
 def _section(
-    table: str, dataset: str | None, measured: Sequence[MeasuredRow], published: Sequence[PublishedScore]
+    table: str,
+    dataset: str | None,
+    measured: Sequence[MeasuredRow],
+    published: Sequence[PublishedScore],
+    keys: Sequence[ScoreKey],
 ) -> TableSection:
-    keys: list[ScoreKey] = list(dict.fromkeys(score.key for score in published))
-    if not keys:
-        keys = [(region, "dice", "case") for region in regions_of(row.metrics for row in measured)]
     names = dict.fromkeys([*(score.row for score in published), *(row.row for row in measured)])
     contradictions = check_published(published)
     marked = marked_scores(contradictions)
@@ -83,7 +118,7 @@ def _section(
     return TableSection(
         id="-".join(["published", *table.split("/"), *([dataset] if dataset else [])]),
         title=f"Beside the paper: {table}" + (f" on {dataset}" if dataset else ""),
-        caption=_CAPTION,
+        caption=_CAPTION + (_JACCARD if any(metric == "jaccard" for _, metric, _ in keys) else ""),
         header=HEADER,
         rows=rows,
         notes=[*_notes(dataset, measured), *check_notes(contradictions)],
@@ -123,12 +158,7 @@ def _measured(row: MeasuredRow, keys: Sequence[ScoreKey]) -> dict[ScoreKey, Inte
     frame = row.metrics
     found: dict[ScoreKey, Interval] = {}
     for key in [key for key in keys if key[2] == "case"]:
-        region, metric, level = key
-        parts = [values_of(frame, of, name) for of, name, at in keys if of and (name, at) == ("dice", level)]
-        if metric == MEAN_DICE and parts:
-            values = pd.concat(parts, axis="columns").mean(axis="columns", skipna=False)
-        else:
-            values = values_of(frame, region or "", metric)
+        values = case_values(frame, key, keys)
         if values.notna().any():
             found[key] = bootstrap_interval(values.to_numpy())
     cost = np.mean([multiply_adds(run) for run in row.runs])

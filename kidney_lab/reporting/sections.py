@@ -25,6 +25,7 @@ class TableSection:
         header: of the columns after that of the run.
         rows: with or without the name of the run in front, see `by_run`.
         notes: sentences on what is not in the table.
+        explanations: sentences under the table on what is in it.
         by_run: whether the first column names the run.
         n_text: columns of words at the start, beside that of the run.
     """
@@ -35,6 +36,7 @@ class TableSection:
     header: Sequence[str]
     rows: Sequence[TableRow]
     notes: Sequence[str] = ()
+    explanations: Sequence[str] = ()
     by_run: bool = True
     n_text: int = 1
 
@@ -48,6 +50,8 @@ def section_markdown(section: TableSection) -> list[str]:
         front = ["Run"] if section.by_run else []
         rows = [[*([row.run] if section.by_run else []), *row.cells] for row in section.rows]
         lines += [*markdown_table([*front, *section.header], rows, n_text=len(front) + section.n_text), ""]
+    for sentence in section.explanations:
+        lines += [sentence, ""]
     return lines
 
 

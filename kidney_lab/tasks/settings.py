@@ -13,11 +13,14 @@ from kidney_lab.errors import InputError
 from kidney_lab.inference.combine import Combine
 from kidney_lab.inference.postprocessing import PostProcessing
 from kidney_lab.memory import cores
-from kidney_lab.methods.adversarial import WAITING_STRATEGY, AdversarialSegmentation
+from kidney_lab.methods.alternating import WAITING_STRATEGY, AlternatingSegmentation
 from kidney_lab.methods.pipeline import check_order, enabled_stages
 from kidney_lab.methods.stage import Stage
 from kidney_lab.tasks.stage_check import check_stage
 from kidney_lab.tasks.values import check_numbers, check_switches, is_whole
+
+_SHARING = ("ddp", "fsdp", "deepspeed")
+"""Beginnings of Lightning's names of strategies by which processes share their gradients."""
 
 _TIME = re.compile(r"\d+(:\d\d){3}")
 
@@ -68,8 +71,9 @@ def check_strategy(strategy: str | None, stages: Mapping[str, Stage]) -> None:
     """
     for stage in stages.values():
         module = stage.module
-        adversarial = isinstance(module, AdversarialSegmentation) and len(module.discriminators) > 0
-        if adversarial and stage.trainer.get("strategy", strategy) == "ddp":
+        adversarial = isinstance(module, AlternatingSegmentation) and module.has_discriminators
+        chosen = str(stage.trainer.get("strategy", strategy))
+        if adversarial and chosen.startswith(_SHARING) and "find_unused_parameters_true" not in chosen:
             raise InputError(WAITING_STRATEGY)
 
 

@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kidney_lab.data.views import RoiView, View
 from kidney_lab.errors import InputError
+from kidney_lab.methods.alternating import AlternatingSegmentation
 from kidney_lab.methods.stage import Stage
 
 
@@ -29,9 +30,10 @@ def check_stage(name: str, stage: Stage) -> None:
             scheduler = made["lr_scheduler"]["scheduler"]  # some settings are first used when it steps
             scheduler.step(*([0.0] if isinstance(scheduler, ReduceLROnPlateau) else []))
     except (TypeError, ValueError) as error:
+        others = ", model.discriminator.*" if isinstance(stage.module, AlternatingSegmentation) else ""
         raise InputError(
             f"The optimizer or scheduler of the stage {name} cannot be made ({error}): check optimizer.*, "
-            "scheduler.* and model.lr."
+            f"scheduler.*{others} and model.lr."
         ) from error
     shapes = {"samples of the view": sample_size(stage.view)}
     window = getattr(stage.inferer, "roi_size", None)
@@ -45,6 +47,35 @@ def check_stage(name: str, stage: Stage) -> None:
                 f"{stage.channels} channels ({problem}): choose sizes that its strides divide, by model.roi_size= "
                 "and view.*, and as many channels as it takes."
             )
+    if isinstance(stage.module, AlternatingSegmentation) and stage.module.has_discriminators:
+        refuse_discriminators(name, stage.module, [1, stage.channels, *sample_size(stage.view)])
+
+
+def refuse_discriminators(name: str, module: AlternatingSegmentation, input_shape: Sequence[int]) -> None:
+    """Makes sure that the discriminators of a stage take what its network predicts. Nothing is computed but shapes.
+
+    Args:
+        name: of the stage.
+        module: nothing of it is changed.
+        input_shape: `(B, C, D, H, W)` or `(B, C, H, W)` of a sample.
+
+    Raises:
+        InputError: one of them does not.
+    """
+    shadow = copy.deepcopy(module).to("meta").train()
+    batch = {
+        "image": torch.empty(2, *input_shape[1:], device="meta"),
+        "label": torch.empty(2, 1, *input_shape[2:], dtype=torch.uint8, device="meta"),
+    }
+    try:
+        with torch.no_grad():
+            shadow.judgements(shadow.levels(batch))
+    except (RuntimeError, ValueError, InputError) as error:
+        problem = " ".join(str(error).split()).rstrip(".")
+        raise InputError(
+            f"The discriminators of the stage {name} cannot take what its network predicts of {list(input_shape[2:])} "
+            f"voxels ({problem}): choose discriminators of fewer levels by model.discriminator_*, or larger samples."
+        ) from error
 
 
 def sample_size(view: View) -> Sequence[int]:

@@ -12,6 +12,7 @@ from torch import distributed
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.kits import Case
 from kidney_lab.data.nifti import read_grid, read_volume, write_volume
+from kidney_lab.data.painted import painted_once
 from kidney_lab.geometry import Volume, reorient
 from kidney_lab.inference.cost import CostMeter
 from kidney_lab.inference.cost_table import gather_costs, keep_cost, summarize_costs
@@ -26,7 +27,7 @@ from kidney_lab.reporting.figures import save_case_panel
 from kidney_lab.tasks.heat_pictures import save_case_heatmaps
 
 
-def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
+def segment_scored_cases(run: Path, dataset: Dataset, device: str, *, painted: Path) -> None:
     """Writes `predictions/<case>.nii.gz` on every image's own grid, a picture and what it took; ranks share the cases.
 
     Beside it what led there: `stages/<name>/predictions/` of the stages that the result is made of, `heatmaps/` of one
@@ -37,6 +38,7 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
         run: the run folder.
         dataset: whose test cases are segmented, or validation cases where the split has no others.
         device: to compute on.
+        painted: folder that keeps the images of cases that have none, see `painted_once`.
     """
     parallel = distributed.is_available() and distributed.is_initialized()
     rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if parallel else (0, 1)
@@ -46,7 +48,7 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
         meter = CostMeter(method)
         for name in track(missing[rank::world_size], f"Segmenting {dataset.split.scored} cases", disable=rank > 0):
             case = dataset.cases[name]
-            image = read_source_image(case)
+            image = read_source_image(case, painted)
             segmentation, cost = meter.segment(image, name)
             ipl, reference = reorient(image), case.read_label().array
             save_case_panel(
@@ -67,11 +69,11 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
         distributed.barrier()
 
 
-def read_source_image(case: Case) -> Volume:
+def read_source_image(case: Case, painted: Path) -> Volume:
     """The image on its file's own grid, as `task=predict` would read it; a painted one on its reference's."""
     if case.image is not None:
         return read_volume(case.image)
-    image = case.read_image()
+    image = painted_once(case, painted) if case.synthesize else case.read_image()
     return reorient(image, read_grid(case.label).orientation) if case.label is not None else image
 
 

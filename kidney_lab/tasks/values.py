@@ -28,6 +28,7 @@ _SWITCHES = (
     "download.verify",
     "lesions",
     "loss.batch",
+    "loss.detach_difficulty",
     "loss.difficulty",
     "loss.include_background",
     "loss.sigmoid",

@@ -130,6 +130,18 @@ WRONG_TABLES = {
         r"row 'PM' is \{'overides': \['model=x'\]\}, but must be a list of overrides",
     ),
     "one override": ({"experiment": {"table": "a/b"}, "rows": {"PM": "model=x"}}, "row 'PM' is 'model=x', but must"),
+    "a comparison of no row": (
+        {"experiment": {"table": "a/b", "compare": {"Vanila": "PM"}}, "rows": {"PM": [], "Vanilla": []}},
+        r"compare names 'Vanila', which is no row of a/b \(did you mean Vanilla\?\): choose among PM; Vanilla\.",
+    ),
+    "a comparison with no row": (
+        {"experiment": {"table": "a/b", "compare": {"PM": ["Vanilla", "nnU-Net"]}}, "rows": {"PM": [], "Vanilla": []}},
+        "compare names 'nnU-Net', which is no row of a/b: choose among PM; Vanilla",
+    ),
+    "a comparison that is none": (
+        {"experiment": {"table": "a/b", "compare": "PM"}, "rows": {"PM": []}},
+        r"experiment\.compare='PM' names no pairs of rows: write it as in experiment\.compare=\{",
+    ),
     "a wrong seed": ({"experiment": {"table": "a/b"}, "rows": {"PM": []}, "seeds": [0, "a"]}, r"seeds=\[0, 'a'\] must"),
 }
 
@@ -183,7 +195,7 @@ def test_each_job_knows_its_table_and_row_and_nothing_of_the_others(sweep, tmp_p
     configs = sweep("trainer=smoke", "data=phantom")
 
     assert [(config["experiment"], config["seed"]) for config in configs] == [
-        ({"table": "mine/toy", "row": row}, seed) for seed in (0, 1) for row in ("PM", HOSTILE)
+        ({"table": "mine/toy", "row": row, "compare": None}, seed) for seed in (0, 1) for row in ("PM", HOSTILE)
     ]
     assert [config["model"]["output"] for config in configs[:2]] == ["labels", "regions"]
     assert [config["trainer"]["max_epochs"] == 1 for config in configs[:2]] == [False, True]
@@ -255,7 +267,7 @@ def test_a_table_is_run_row_by_row_and_reported_beside_what_is_published(command
 
     for number, row in enumerate(["PM", HOSTILE]):
         run = tmp_path / "mine-toy" / str(number)
-        assert OmegaConf.load(run / "config.yaml").experiment == {"table": "mine/toy", "row": row}
+        assert OmegaConf.load(run / "config.yaml").experiment == {"table": "mine/toy", "row": row, "compare": None}
         assert json.loads((run / "run.json").read_text())["status"] == "finished"
     text = (tmp_path / "out" / "published.md").read_text()
     assert "| PM (phantom, SYNTHESIZED) | Tumor | Dice" in text

@@ -1,4 +1,5 @@
 import copy
+import re
 from functools import partial
 
 import pytest
@@ -61,12 +62,32 @@ def test_a_deceived_discriminator_silences_it_and_min_weight_keeps_a_share():
     assert difficulty_cross_entropy(LOGITS, TARGET, 1 - deceived).item() == pytest.approx(2 * plain)
 
 
-def test_labels_may_be_integers_and_confidence_must_have_the_logits_shape():
+def test_labels_may_be_integers():
     whole = difficulty_cross_entropy(LOGITS, TARGET.to(torch.uint8))
 
     assert torch.equal(whole, difficulty_cross_entropy(LOGITS, TARGET))
-    with pytest.raises(ValueError, match=r"confidence has shape \(2, 4, 5\), logits \(2, 1, 4, 5\): must be equal"):
-        difficulty_cross_entropy(LOGITS, TARGET, torch.ones(2, 4, 5))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5), (2, 2, 4, 5), (1, 1, 4, 5), (2, 1, 1, 5)])
+def test_confidence_must_have_the_logits_shape_or_one_channel(shape):
+    logits = random(0, (2, 3, 4, 5))
+    message = f"confidence has shape {shape}, logits (2, 3, 4, 5): must be equal but for the channels"
+
+    with pytest.raises(ValueError, match=re.escape(message)):
+        difficulty_cross_entropy(logits, logits.sigmoid(), torch.ones(shape))
+
+
+def test_one_confidence_weighs_a_pixel_in_every_region():
+    logits, target, M = random(0, (2, 3, 4, 5)), (random(1, (2, 3, 4, 5)) > 0).double(), random(2, (2, 1, 4, 5))
+
+    terms = DifficultyLoss(dice=DICE)(logits, target, M)
+
+    M, P = M.sigmoid(), logits.sigmoid()
+    entropies = [literal.difficulty_cross_entropy(target[:, k], P[:, k], M[:, 0]) for k in range(3)]
+    assert terms.cross_entropy.item() == pytest.approx(sum(entropies) / 3, rel=1e-12)
+    assert terms.weight.item() == pytest.approx(difficulty_weight(M).mean().item())
+    assert terms.adversarial.item() == pytest.approx(literal.adversarial(M), rel=1e-12)
+    assert torch.equal(terms.total, terms.dice + terms.cross_entropy + 0.05 * terms.adversarial)
 
 
 def test_gradient_of_the_weighted_loss_is_the_weight_times_the_error():

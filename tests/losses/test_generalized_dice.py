@@ -3,6 +3,8 @@ import pytest
 import torch
 from monai.losses import GeneralizedDiceLoss
 
+from kidney_lab.errors import InputError
+from kidney_lab.losses.generalized_dice import GeneralizedDiceLoss as OurLoss
 from kidney_lab.losses.generalized_dice import generalized_dice
 from kidney_lab.metrics import generalized_dice as score_of_label_maps
 
@@ -106,3 +108,22 @@ def test_gradients_are_finite_at_certainty(value):
         generalized_dice(probabilities, wanted).sum().backward()
 
         assert probabilities.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", None])
+@pytest.mark.parametrize("batch", [False, True])
+def test_the_loss_is_monai_s_without_smoothing(activation, batch):
+    probabilities, target = random_problem()
+    settings = {"w_type": "simple", "batch": batch} | ({activation: True} if activation else {})
+
+    given = OurLoss(**settings, smooth=0.0)(probabilities, target)
+
+    expected = GeneralizedDiceLoss(**settings, smooth_nr=0.0, smooth_dr=0.0)(probabilities, target)
+    torch.testing.assert_close(given, expected, check_dtype=False)
+
+
+def test_a_loss_that_cannot_be_is_refused():
+    with pytest.raises(InputError, match=r"loss\.softmax and loss\.sigmoid are both true"):
+        OurLoss(softmax=True, sigmoid=True)
+    with pytest.raises(InputError, match=r"loss\.w_type=cube is unknown: choose one of square, simple, uniform\."):
+        OurLoss(w_type="cube")

@@ -32,18 +32,20 @@ from tests.references import msalds as literal
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 OUTPUT = build_output("regions", labels=["tumor"], regions=["tumor"])
+NESTED = build_output("regions", labels=["kidney", "tumor"], regions=["kidney_and_mass", "tumor"])
 ADAM, CONSTANT = partial(Adam, lr=1e-2), partial(ConstantLR, factor=1.0)
 PLAIN = {"adversarial": "none", "difficulty": False, "deep_supervision": False}
 
 
 def sample(seed: int) -> dict:
-    """A disc of 2 in noise, somewhere on 16 x 16 pixels."""
+    """A disc of 2 in a ring of 1, somewhere on 16 x 16 pixels; what shows in the noise is the disc."""
     chance = torch.Generator().manual_seed(seed)
     row, column = torch.randint(5, 11, (2,), generator=chance)
     h, w = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
-    disc = (h - row) ** 2 + (w - column) ** 2 < 16
+    squared = (h - row) ** 2 + (w - column) ** 2
+    disc, ring = squared < 16, squared < 25
     image = disc + 0.3 * torch.randn(16, 16, generator=chance)
-    return {"image": image[None].float(), "label": 2 * disc[None].to(torch.uint8)}
+    return {"image": image[None].float(), "label": disc[None].to(torch.uint8) + ring[None].to(torch.uint8)}
 
 
 def batch(*seeds: int) -> dict:
@@ -65,10 +67,15 @@ def predict_case(module: SupervisedSegmentation, image: torch.Tensor, prior: Non
     return SimpleNamespace(labels=lambda decide: decide(probabilities))
 
 
-def network(deep_supervision: bool = True, norm: str = "batch") -> nn.Module:
+def network(deep_supervision: bool = True, norm: str = "batch", out_channels: int = 1) -> nn.Module:
     torch.manual_seed(0)
     return MSALDSUNet(
-        channels=(4, 4, 8), dilations=(1, 2), se_ratio=4, deep_supervision=deep_supervision, norm=norm, act="relu"
+        out_channels=out_channels,
+        channels=(4, 4, 8),
+        dilations=(1, 2),
+        se_ratio=4,
+        deep_supervision=deep_supervision,
+        norm=norm,
     )
 
 
@@ -83,19 +90,20 @@ def module(
     scale="full",
     gradient_clip_val=None,
     accumulate_grad_batches=1,
+    output=OUTPUT,
     **loss,
 ) -> AdversarialSegmentation:
-    made = network(deep_supervision, norm)
+    made = network(deep_supervision, norm, output.channels)
     torch.manual_seed(1)
     learned = AdversarialSegmentation(
         network=made,
         loss=DifficultyLoss(dice=DiceLoss(sigmoid=True), **loss),
         optimizer=optimizer,
         scheduler=scheduler,
-        output=OUTPUT,
+        output=output,
         discriminators=partial(
             Discriminators,
-            network=ConfidenceDiscriminator,
+            network=partial(ConfidenceDiscriminator, in_channels=1 + output.channels),
             channels=(2, 4, 4),
             adversarial=adversarial,
             scale=scale,
@@ -138,21 +146,32 @@ def moved(before: dict, module: nn.Module) -> float:
 
 
 class DiceAndCrossEntropy(nn.Module):
+    """Averaged over levels, each enlarged to the target's size."""
+
     def forward(self, logits, target):
+        levels = [logits] if isinstance(logits, torch.Tensor) else logits
+        return torch.stack([self.of_level(level, target) for level in levels]).mean()
+
+    def of_level(self, logits, target):
+        if logits.shape != target.shape:
+            logits = F.interpolate(logits, size=target.shape[2:], mode="bilinear", align_corners=False)
         return DiceLoss(sigmoid=True)(logits, target) + nn.BCEWithLogitsLoss()(logits, target)
 
 
+@pytest.mark.parametrize("deep_supervision", [False, True])
 @pytest.mark.parametrize("settings", [{}, {"gradient_clip_val": 0.1, "accumulate_grad_batches": 2}])
-def test_without_discriminators_and_difficulty_it_is_plain_supervised_training_bit_for_bit(settings, tmp_path):
+def test_without_discriminators_and_difficulty_it_is_plain_supervised_training_bit_for_bit(
+    settings, deep_supervision, tmp_path
+):
     plain = SupervisedSegmentation(
-        network=network(deep_supervision=False),
+        network=network(deep_supervision),
         loss=DiceAndCrossEntropy(),
         optimizer=ADAM,
         scheduler=CONSTANT,
         output=OUTPUT,
     )
     plain.predict_case = partial(predict_case, plain)
-    learned = module(**PLAIN, **settings)
+    learned = module(**(PLAIN | {"deep_supervision": deep_supervision}), **settings)
     untrained = weights(learned.network)
 
     expected, run = trainer(tmp_path, epochs=2, **settings), trainer(tmp_path, epochs=2)
@@ -172,16 +191,16 @@ class TestFirstStep:
     def terms(self, learned) -> tuple[list[list[float]], list[float]]:
         """Per level Dice, λ-weighted cross-entropy, L_adv and mean λ; and L_D: read off Eqs. 1 to 5."""
         given = batch(0, 1)
-        target = OUTPUT.target(given["label"])
+        target = learned.output.target(given["label"])
         segmentation, discriminators = [], []
         for logits, judge in zip(learned.network(given["image"]), learned.discriminators.networks, strict=True):
             logits = F.interpolate(logits, size=(16, 16), mode="bilinear", align_corners=False)
             fake = judge(torch.cat([given["image"], logits.sigmoid()], dim=1))
             real = judge(torch.cat([given["image"], target], dim=1))
             weight = torch.tensor([literal.difficulty(m) for (m,) in literal.pixels(fake.sigmoid())])
-            entropy = F.binary_cross_entropy(logits.sigmoid(), target, reduction="none").permute(0, 2, 3, 1).flatten()
-            dice = 1 - (2 * (logits.sigmoid() * target).sum(dim=(1, 2, 3)) + 1e-5) / (
-                (logits.sigmoid() + target).sum(dim=(1, 2, 3)) + 1e-5
+            entropy = F.binary_cross_entropy(logits.sigmoid(), target, reduction="none").mean(dim=1).flatten()
+            dice = 1 - (2 * (logits.sigmoid() * target).sum(dim=(2, 3)) + 1e-5) / (
+                (logits.sigmoid() + target).sum(dim=(2, 3)) + 1e-5
             )
             deceived = -fake.sigmoid().log().mean()
             segmentation.append([float(v) for v in (dice.mean(), (weight * entropy).mean(), deceived, weight.mean())])
@@ -189,12 +208,13 @@ class TestFirstStep:
             discriminators.append(float(judged))
         return segmentation, discriminators
 
-    def test_logged_values_are_those_of_the_equations(self, tmp_path):
+    @pytest.mark.parametrize("output", [OUTPUT, NESTED], ids=["one region", "two regions"])
+    def test_logged_values_are_those_of_the_equations(self, output, tmp_path):
         with torch.no_grad():
-            segmentation, discriminators = self.terms(module())
+            segmentation, discriminators = self.terms(module(output=output))
         run = trainer(tmp_path, limit_train_batches=1)
 
-        run.fit(module(), **loaders())
+        run.fit(module(output=output), **loaders())
 
         metrics = {name: float(value) for name, value in run.callback_metrics.items()}
         for level, (values, judged) in enumerate(zip(segmentation, discriminators, strict=True)):
@@ -214,6 +234,11 @@ class TestFirstStep:
         assert same(weights(still.network), weights(self.after(tmp_path).network))
         assert moved(weights(module().discriminators), still.discriminators) == 0
         assert moved(weights(module().discriminators), self.after(tmp_path).discriminators) > 0
+
+    def test_the_discriminators_loss_leaves_the_segmentation_network_no_gradient(self, tmp_path):
+        learned = self.after(tmp_path, accumulate_grad_batches=1)
+
+        assert not any(weight.grad is not None and weight.grad.any() for weight in learned.network.parameters())
 
     @pytest.mark.parametrize("detach_difficulty", [True, False])
     def test_the_segmentation_loss_trains_no_discriminator(self, tmp_path, detach_difficulty):
@@ -261,6 +286,19 @@ def test_what_is_logged_in_every_row_of_the_ablation(settings, levels, judged, w
     assert {name for name in run.callback_metrics if "/" in name and not name.endswith(("_step", "_epoch"))} == {
         "train/loss", "val_patch/loss", "val_case/tumor_dice", "val_case/mean_dice", *expected
     }  # fmt: skip
+
+
+def test_of_several_regions_a_pixel_has_one_confidence_that_depends_on_all_their_masks():
+    learned, given = module(output=NESTED).eval(), batch(0, 1)
+
+    probs, confidence = learned.confidence(given["image"])
+
+    assert probs.shape == (2, 2, 16, 16)
+    assert confidence.shape == (2, 1, 16, 16)
+    for region in range(2):
+        other = probs.clone()
+        other[:, region] = 1 - other[:, region]
+        assert not torch.allclose(learned.discriminators(0, given["image"], other).sigmoid(), confidence)
 
 
 def test_the_validation_loss_is_dice_and_plain_cross_entropy(tmp_path):
@@ -412,10 +450,11 @@ def test_discriminators_come_to_tell_references_from_predictions(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_network_learns_to_segment_against_its_discriminators(tmp_path):
+@pytest.mark.parametrize("output", [OUTPUT, NESTED], ids=["one region", "two regions"])
+def test_a_network_learns_to_segment_against_its_discriminators(output, tmp_path):
     run = trainer(tmp_path, epochs=25)
 
-    run.fit(module(optimizer=partial(Adam, lr=2e-2)), **loaders(batches=6))
+    run.fit(module(optimizer=partial(Adam, lr=2e-2), output=output), **loaders(batches=6))
 
     assert float(run.callback_metrics["val_patch/loss"]) < 0.35
 

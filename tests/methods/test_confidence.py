@@ -7,6 +7,7 @@ from matplotlib.image import imread
 from pytorch_lightning.loggers import WandbLogger
 
 from kidney_lab.methods.confidence import LogConfidence, draw_confidence
+from kidney_lab.methods.output import RegionOutput
 from tests.methods.test_adversarial import PLAIN, batch, module
 
 
@@ -73,6 +74,22 @@ def test_of_volumes_the_slice_with_most_of_the_region_is_shown():
     np.testing.assert_array_equal(shown(figure)[0], image[1, 0, 1])
     np.testing.assert_array_equal(shown(figure)[4], image[0, 0, 2])
     np.testing.assert_allclose(shown(figure)[7], image[0, 0, 2] / 96)
+
+
+def test_nested_regions_are_shown_as_grey_levels():
+    learned, logger, given = (
+        module(output=RegionOutput(["kidney", "tumor"], ["kidney_and_mass", "tumor"])),
+        FakeWandb(),
+        batch(0),
+    )
+    given["label"][:] = 0
+    given["label"][0, 0, :4], given["label"][0, 0, :2] = 1, 2
+
+    log(learned.eval(), given, logger=logger)
+
+    ((_, (figure,), _),) = logger.logged
+    reference = shown(figure)[1]
+    assert [reference[row, 0] for row in (0, 2, 4)] == [1.0, 0.5, 0.0]
 
 
 def test_the_picture_of_the_last_validation_lies_in_the_stage_s_folder(tmp_path):

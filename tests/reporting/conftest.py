@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kidney_lab.metrics import metrics_frame, write_metrics
 from kidney_lab.metrics.strata import strata_frame, write_strata
@@ -67,6 +68,23 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return run
 
     return make
+
+
+@pytest.fixture
+def write_row(make_run: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes a run of a row of a table with these scores by case; `compare` is what it was started to compare."""
+
+    def write(folder: str, row: str, scores: dict[str, Any], *, table: str, compare: Any = None, **record: Any) -> Path:
+        record["overrides"] = [*record.get("overrides", [f"+experiments={table}"]), f"experiment.row='{row}'"]
+        record.setdefault("data", {"name": "kits19", "synthesized": False, "split_hash": "a"})
+        run = make_run(folder, {}, **record)
+        experiment = {"table": table, "row": row, "compare": compare}
+        (run / "config.yaml").write_text(yaml.safe_dump({"seed": 0, "experiment": experiment}))
+        if scores:
+            write_metrics(metrics_frame(scores), run)
+        return run
+
+    return write
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from kidney_lab.metrics import metrics_frame
 from kidney_lab.reporting.plots import Series, line_plot, score_plot
 from kidney_lab.reporting.runs import read_run, read_runs
 from kidney_lab.reporting.svg import Span, span_of
@@ -13,22 +14,49 @@ def shapes(picture: str, tag: str, kind: str) -> list[ET.Element]:
 
 def test_every_defined_case_is_a_dot_that_names_itself(make_run):
     run = read_run(make_run())
-    dots = shapes(score_plot([run], "dice"), "circle", "dot")
+    dots = shapes(score_plot({run.name: run.metrics}, "dice"), "circle", "dot")
     hints = [dot.findtext("title") for dot in dots]
     assert len(dots) == 7  # four of kidney and mass, three of the tumor: one is undefined
     assert "unet3d-kits19, case_00002: 0.500" in hints
 
 
 def test_dots_lie_on_the_axis_where_their_value_is(make_run):
-    dots = shapes(score_plot([read_run(make_run())], "dice"), "circle", "dot")
+    dots = shapes(score_plot({"run": read_run(make_run()).metrics}, "dice"), "circle", "dot")
     at = {dot.findtext("title").split(": ")[1]: float(dot.get("cx")) for dot in dots}
     assert at["0.700"] - at["0.500"] == pytest.approx(at["0.900"] - at["0.700"], abs=0.02)
 
 
 def test_each_run_has_its_own_colour(make_run):
     runs, _ = read_runs([make_run("a", seed=0), make_run("b", seed=1)])
-    groups = ET.fromstring(score_plot(runs, "surface_dice")).findall("g")
+    groups = ET.fromstring(score_plot({run.name: run.metrics for run in runs}, "surface_dice")).findall("g")
     assert [group.get("class") for group in groups] == ["c0", "c1", "c0", "c1"]
+
+
+def tidy(values, metric="dice"):
+    return metrics_frame({f"c{k}": {("tumor", metric): value} for k, value in enumerate(values)})
+
+
+def test_five_cases_have_a_violin_and_four_have_none():
+    picture = score_plot({"four": tidy([0.1, 0.2, 0.4, 0.8]), "five": tidy([0.1, 0.2, 0.4, 0.7, 0.8])}, "dice")
+    without, with_violin = ET.fromstring(picture).findall("g")
+
+    assert [shape.get("class") for shape in without][:2] == ["whisker", "box"]
+    assert [shape.get("class") for shape in with_violin][:3] == ["violin", "whisker", "box"]
+
+
+def test_equal_scores_are_drawn_without_a_violin():
+    picture = score_plot({"run": tidy([0.7] * 6)}, "dice")
+
+    assert len(shapes(picture, "circle", "dot")) == 6
+    assert not shapes(picture, "path", "violin")
+
+
+def test_an_axis_of_millimetres_covers_its_values():
+    picture = score_plot({"run": tidy([2.0, 11.5], "hd95")}, "hd95")
+    ticks = [float(tick.text) for tick in shapes(picture, "text", "tick")]
+
+    assert (min(ticks), max(ticks)) == (2, 12)
+    assert [title.text for title in shapes(picture, "text", "axis")] == ["Hausdorff distance, 95th percentile (mm)"]
 
 
 def test_line_goes_through_its_points_and_stresses_the_kept_epoch():

@@ -1,9 +1,7 @@
 import json
 
 import pytest
-import yaml
 
-from kidney_lab.metrics import metrics_frame, write_metrics
 from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
 from kidney_lab.reporting.measured import experiment_of, measured_rows
@@ -28,16 +26,12 @@ def experiments(tmp_path):
 
 
 @pytest.fixture
-def make_row(make_run):
+def make_row(write_row):
     """Writes a run of a row with the given Dice of the tumor by case; the kidney's is 0.9."""
 
-    def make(folder, row, tumor, *, table="paper/t1", data=KITS19, overrides=("+experiments=paper/t1",), **record):
-        run = make_run(folder, {}, data=data, overrides=[*overrides, f"experiment.row='{row}'"], **record)
-        (run / "config.yaml").write_text(yaml.safe_dump({"seed": 0, "experiment": {"table": table, "row": row}}))
+    def make(folder, row, tumor, *, table="paper/t1", **record):
         scores = {c: {("kidney_and_mass", "dice"): 0.9, ("tumor", "dice"): value} for c, value in tumor.items()}
-        if scores:
-            write_metrics(metrics_frame(scores), run)
-        return run
+        return write_row(folder, row, scores, table=table, **record)
 
     return make
 
@@ -99,6 +93,31 @@ def test_a_table_of_which_nothing_is_published_shows_the_dice_of_every_region(ma
         ("mine (kits19)", "Kidney and mass", "Dice ↑"),
         ("mine (kits19)", "Tumor", "Dice ↑"),
     ]
+
+
+def test_a_table_of_our_own_has_the_scores_of_the_paper_s_tables(make_row, experiments):
+    run = read_run(make_row("a", "mine", {"c1": 0.5, "c2": 0.5}, table="paper/own"))
+    (section,) = published_sections([run], experiments)
+
+    assert section.title == "Beside the paper: paper/own"
+    assert [row[1:4] for row in cells(section)] == [
+        ("Kidney and mass", "Dice ↑", "0.900 [0.900, 0.900]"),
+        ("Tumor", "Dice ↑", "0.500 [0.500, 0.500]"),
+        ("", "Mean Dice", "0.700 [0.700, 0.700]"),
+    ]
+    assert "Jaccard" not in section.caption
+
+
+def test_the_jaccard_index_that_a_table_publishes_comes_of_each_case_s_dice(make_row, experiments):
+    file = experiments / "paper" / "published.json"
+    entry = {"table": "t1", "row": "PM", "dataset": "kits19", "region": "tumor", "metric": "jaccard", "level": "case"}
+    file.write_text(json.dumps([{**entry, "value": 0.7}]))
+    (section,) = published_sections([read_run(make_row("a", "PM", {"c1": 0.5, "c2": 0.8}))], experiments)
+
+    # 0.5 / 1.5 = 1 / 3 and 0.8 / 1.2 = 2 / 3; out of the mean Dice it would be 0.65 / 1.35 = 0.481
+    (row,) = cells(section)
+    assert row[3].startswith("0.500 [0.333, 0.667]")
+    assert "D / (2 - D), where it was not scored itself" in section.caption
 
 
 def test_made_up_images_and_other_data_are_named_in_every_row_and_below(make_row, experiments):

@@ -24,6 +24,12 @@ def test_a_section_is_heading_caption_notes_and_a_table_with_the_runs_in_front()
     ]
 
 
+def test_explanations_stand_below_the_table():
+    lines = section_markdown(section(notes=["But not d."], explanations=["Of three runs."]))
+
+    assert lines[lines.index("| c | Tumor | 0.6 |") :] == ["| c | Tumor | 0.6 |", "", "Of three runs.", ""]
+
+
 def test_one_run_needs_no_column_for_it():
     assert "| Tumor | 0.5 |" in section_markdown(section(by_run=False))
 

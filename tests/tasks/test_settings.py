@@ -34,6 +34,12 @@ def test_the_settings_as_they_come_work():
     check()
 
 
+def test_networks_that_take_turns_are_no_matter_of_msalds_alone():
+    check("model=vox2vox", "+trainer.strategy=ddp")
+    with pytest.raises(InputError, match=r"choose trainer\.strategy=ddp_find_unused_parameters_true"):
+        check("model=vox2vox", "+trainer.strategy=ddp_spawn")
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
@@ -142,7 +148,9 @@ def test_an_unknown_prior_is_refused_even_without_the_cascade():
     assert re.search(r"^model\.prior=foo is unknown: choose one of predicted,", describe(caught.value, []))
 
 
-@pytest.mark.parametrize("key", ["model.coarse", "model.cysts", "model.deep_supervision", "loss.difficulty"])
+@pytest.mark.parametrize(
+    "key", ["model.coarse", "model.cysts", "model.deep_supervision", "loss.difficulty", "loss.detach_difficulty"]
+)
 def test_a_switch_of_msalds_is_true_or_false(key):
     with pytest.raises((InputError, OmegaConfBaseException, InstantiationException)) as caught:
         check("model=msalds", f"{key}=no")

@@ -1,9 +1,4 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import nibabel as nib
 import numpy as np
@@ -233,27 +228,12 @@ LONGER = ["trainer=smoke", "model.max_epochs=4", "model.samples_per_epoch=120", 
 
 
 @pytest.fixture(scope="module")
-def killed_and_resumed(command, tmp_path_factory):
+def killed_and_resumed(command, kill_at, tmp_path_factory):
     """Two runs of one configuration: one left alone, one killed in the middle of its second epoch and resumed."""
     folder = tmp_path_factory.mktemp("kill")
     command(*LONGER, "hydra.run.dir=whole", cwd=folder)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kidney_lab", *LONGER, "hydra.run.dir=killed"],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     checkpoint = folder / "killed" / "stages" / "segmentation" / "last.ckpt"
-    try:
-        deadline = time.monotonic() + 120
-        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.3)  # into the next epoch
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    kill_at(checkpoint, *LONGER, "hydra.run.dir=killed", cwd=folder)
     epochs_before = torch.load(checkpoint, weights_only=True)["epoch"] + 1
     command("resume=killed", cwd=folder)
     return folder / "whole", folder / "killed", epochs_before

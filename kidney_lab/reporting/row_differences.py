@@ -1,0 +1,184 @@
+"""Whether one row of a paper's table is better than another: paired tests over cases, each row averaged over its runs.
+
+More trainings are not more cases: a row's scores are averaged over them case by case, and how far they lie apart is
+told beside the tests.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from kidney_lab.reporting.comparison import PairedComparison, compare_pair, holm
+from kidney_lab.reporting.differences import apart, comparable, judges, score_title
+from kidney_lab.reporting.formatting import decimal, p_value, signed_with_interval, words
+from kidney_lab.reporting.measured import MeasuredRow, averaged, compared_rows
+from kidney_lab.reporting.metric_words import ARROWS, metric_name
+from kidney_lab.reporting.published import case_values
+from kidney_lab.reporting.published_scores import ScoreKey
+from kidney_lab.reporting.row_groups import RowGroup
+from kidney_lab.reporting.sections import TableRow, TableSection
+
+HEADER: Final = ("Rows", "Score", "Difference, mean [95% CI]", "Cases", "Runs", "Wilcoxon p (Holm)")
+N_TEXT: Final = 2
+"""Columns of words under `HEADER`."""
+
+_CAPTION: Final = (
+    "The first row of each pair minus the second, case by case, with 95 % confidence intervals (bootstrap over cases, "
+    "BCa); p of Wilcoxon's signed-rank test, two-sided, and in brackets corrected by Holm over all {n} comparisons of "
+    "this table. Cases where either value is undefined are left out. {arrows}"
+)
+_AVERAGED: Final = (
+    "A row's scores are averaged over its runs (seeds) case by case before they are compared. Intervals and tests are "
+    "over cases, not over trainings: they say what other patients might change, and nothing of what other seeds would."
+)
+
+RowPair = tuple[MeasuredRow, MeasuredRow]
+
+
+@dataclass(frozen=True)
+class RowDifference:
+    """One score of two rows.
+
+    Args:
+        pair: rows, the first minus the second.
+        key: of the score.
+        paired: over the cases.
+    """
+
+    pair: RowPair
+    key: ScoreKey
+    paired: PairedComparison
+
+
+def choose_pairs(group: RowGroup) -> list[tuple[str, str]]:
+    """Names the rows that are compared: by `experiment.compare` of the runs, else every row with the table's first."""
+    names = list(dict.fromkeys(row.row for row in group.rows))
+    return compared_rows(group.runs) or [(name, names[0]) for name in names[1:]]
+
+
+def row_differences(pairs: Iterable[RowPair], keys: Sequence[ScoreKey]) -> list[RowDifference]:
+    """Compares rows case by case.
+
+    Args:
+        pairs: rows that were scored on the same cases.
+        keys: scores, which are compared by their size where they are better near zero.
+
+    Returns:
+        Pair by pair the scores that both rows have.
+    """
+    found = []
+    for pair in pairs:
+        first, second = (averaged(comparable(table) for table in row.tables) for row in pair)
+        for key in keys:
+            values = pd.concat([case_values(first, key, keys), case_values(second, key, keys)], axis="columns")
+            if values.notna().any().all():
+                found.append(RowDifference(pair, key, compare_pair(values.iloc[:, 0], values.iloc[:, 1])))
+    return found
+
+
+def between_section(group: RowGroup) -> TableSection | None:
+    """Lays out the differences between the rows of a table.
+
+    Args:
+        group: of the rows.
+
+    Returns:
+        The table, whose p-values are corrected together, and why rows are not in it; None where there are no two rows.
+    """
+    keys = [key for key in group.keys if judges(key[1])]
+    pairs, notes = _pairs_of(group)
+    found = row_differences(pairs, keys)
+    if len({row.row for row in group.rows}) < 2 or not (found or notes):
+        return None
+    corrected = holm([difference.paired.wilcoxon_p for difference in found])
+    rows = [
+        TableRow(
+            "", None, _cells(difference, p), kind="" if index and found[index - 1].pair == difference.pair else "group"
+        )
+        for index, (difference, p) in enumerate(zip(found, corrected, strict=True))
+    ]
+    taking_part = {row for difference in found for row in difference.pair}
+    return TableSection(
+        id=f"between-{group.id}",
+        title=f"Between the rows: {group.table} on {group.data}",
+        caption=_CAPTION.format(n=len(found), arrows=ARROWS),
+        header=HEADER,
+        rows=rows,
+        notes=[*_synthesized(group), *notes],
+        explanations=[_AVERAGED, *_spreads([row for row in group.rows if row in taking_part], keys)] if found else [],
+        by_run=False,
+        n_text=N_TEXT,
+    )
+
+
+def _pairs_of(group: RowGroup) -> tuple[list[RowPair], list[str]]:
+    """Pairs that can be compared, and sentences on those that cannot."""
+    pairs: list[RowPair] = []
+    notes: list[str] = []
+    for name, other in choose_pairs(group):
+        both = [
+            (row, base)
+            for row in group.rows
+            for base in group.rows
+            if (row.row, base.row) == (name, other) and row.settings == base.settings
+        ]
+        if not both:
+            notes.append(f"Not compared for want of runs with the same settings: {name} minus {other}.")
+        for row, base in both:
+            if sentence := _apart(row, base, [metric for _, metric, _ in group.keys]):
+                notes.append(sentence)
+            else:
+                pairs.append((row, base))
+    return pairs, list(dict.fromkeys(notes))
+
+
+def _apart(row: MeasuredRow, other: MeasuredRow, metrics: Sequence[str]) -> str | None:
+    """Sentence on the first run that cannot be compared with the others, if there is one."""
+    first, *rest = [*other.runs, *row.runs]
+    return next((sentence for run in rest if (sentence := apart(run, first, metrics))), None)
+
+
+def _cells(difference: RowDifference, corrected_p: float) -> list[str]:
+    row, other = difference.pair
+    region, metric, _ = difference.key
+    gap = difference.paired.difference
+    return [
+        f"{row.title} minus {other.title}",
+        score_title(region or "", metric),
+        signed_with_interval(gap),
+        f"{gap.n} of {gap.n + gap.n_undefined}",
+        f"{len(row.runs)} and {len(other.runs)}",
+        f"{p_value(difference.paired.wilcoxon_p)} ({p_value(corrected_p)})",
+    ]
+
+
+def _spreads(rows: Iterable[MeasuredRow], keys: Sequence[ScoreKey]) -> list[str]:
+    """A sentence for each row that was trained more than once, on how far its trainings lie apart."""
+    return [_spread(row, keys) for row in rows if len(row.runs) > 1] or [
+        "Every row was trained once, so that nothing here tells what another seed would change."
+    ]
+
+
+def _spread(row: MeasuredRow, keys: Sequence[ScoreKey]) -> str:
+    tables = [comparable(table) for table in row.tables]
+    means = {key: pd.Series([case_values(table, key, keys).mean() for table in tables]).dropna() for key in keys}
+    ranges = [
+        f"{_name(region, metric)} {decimal(of_runs.min())} to {decimal(of_runs.max())}"
+        for (region, metric, _), of_runs in means.items()
+        if not of_runs.empty
+    ]
+    return f"Means of the {len(row.runs)} runs of {row.title}, smallest to largest: {'; '.join(ranges)}."
+
+
+def _name(region: str | None, metric: str) -> str:
+    return f"{words(region)}, {metric_name(metric)}" if region else metric_name(metric)
+
+
+def _synthesized(group: RowGroup) -> list[str]:
+    if not group.synthesized:
+        return []
+    return [
+        f"SYNTHESIZED: the images of {group.data} are made up, so that these differences say nothing about patients."
+    ]
