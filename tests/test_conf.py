@@ -24,10 +24,12 @@ EXPERIMENTS = sorted(
     f"{path.parent.name}/{path.stem}" for path in (config_folder().parent / "experiments").glob("*/*.yaml")
 )
 MODELS = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
-CASCADE, MSALDS, ATTENTION_VNET = "model=cascade_unet", "model=msalds", "model=attention_vnet"
+CASCADE, MSALDS, ERNET = "model=cascade_unet", "model=msalds", "model=ernet"
+ATTENTION_VNET = "model=attention_vnet"
 PLAIN_VNET = [ATTENTION_VNET, *(f"model.{part}=false" for part in ("fusion", "channel_attention", "spatial_attention"))]
 REFUSED = [[f"view={view}"] for view in ("slices", "slice_rois")]
-REFUSED += [[f"loss={loss}"] for loss in ("difficulty", "difficulty_power", "boundary_weighted", "class_weighted")]
+LOSSES_OF_OTHERS = ("difficulty", "difficulty_power", "mask_rcnn", "boundary_weighted", "class_weighted")
+REFUSED += [[f"loss={loss}"] for loss in LOSSES_OF_OTHERS]
 VALUES = [
     ["model.output=labels"],
     ["data.spacing=null"],
@@ -54,6 +56,11 @@ VALUES = [
     [MSALDS, "model.roi.train=predicted", "model.roi.mode=joint", "model.roi.source=resized"],
     [MSALDS, "model.discriminator.scale=native", "model.dilated=skips", "trainer.accumulate_grad_batches=2"],
     [MSALDS, "view.neighbours=1", "view.denoise=median", "view.quantize=true", "model.nesting=intersection"],
+    [ERNET, "model.refit.enabled=false"],
+    [ERNET, "model.refit.groups=kmeans", "model.refit.k=3", "model.mask_activation=softmax", "model.mask_roi_size=7"],
+    [ERNET, "model.refit.groups=none", "model.roi.scale=inf", "view.neighbours=1", "model.norm=frozen_batch"],
+    [ERNET, "model.heatmap.support=reference", "model.heatmap.pixels=reference", "model.heatmap.layer=conv5_mask"],
+    [ERNET, "model.roi.scale=1.5", "model.roi.mask=true", "model.anchor_sizes=[[4],[8],[16],[32],[64]]"],
     ["model=res_unet", "view.size=null", "view.roi_size=[32,32]", "model.output=labels"],
     [ATTENTION_VNET, "model.boundary_head=true"],
     [ATTENTION_VNET, "model.boundary_head=true", "loss=dice_ce", "model.output=regions"],
@@ -179,6 +186,7 @@ def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store
         ([ATTENTION_VNET, "loss=difficulty"], "this stage has no discriminator: choose loss=dice_ce, or model=msalds"),
         (["loss=class_weighted"], "regions overlap: set model.output=labels, or choose loss=dice_ce"),
         ([ATTENTION_VNET, "model.output=regions"], "regions overlap: set model.output=labels, or choose loss=dice_ce"),
+        (["loss=mask_rcnn"], "this stage has none: choose loss=dice_ce, or model=ernet"),
         (["model=res_unet", "view=slice_rois"], "this stage takes none: choose view=slices"),
         (["model=vox2vox", "loss=difficulty"], "judges patches: choose loss=generalized_dice, or model=msalds"),
     ],
@@ -314,9 +322,12 @@ def test_every_size_of_a_network_takes_a_window_of_its_own_size(model, preset):
         window = stage.inferer.get("roi_size") or view.get("roi_size") or view.size
         with torch.device("meta"):
             network = instantiate(stage.module.network, _convert_="all").eval()
-            logits = network(torch.empty(1, channels, *window))
+            found = network(torch.empty(1, channels, *window))
         output = instantiate(stage.module.output, _convert_="all")
-        assert logits.shape == (1, output.channels, *window)
+        if isinstance(found, torch.Tensor):
+            assert found.shape == (1, output.channels, *window)
+        else:  # a detector's boxes, each with a mask of every region and of the background
+            assert found[0]["mask_logits"].shape[1] == 1 + output.channels
 
 
 @pytest.mark.parametrize("option", ["auto", "cpu", "gpu", "ddp", "smoke"])

@@ -178,6 +178,15 @@ def root(value: float, degree: int) -> float:
     return float(value ** (1 / degree))
 
 
+def shares_of(number: int, shares: Collection[float]) -> ListConfig:
+    """Shares of a number, such as of the epochs, as whole numbers.
+
+    >>> shares_of(50, [0.6, 0.85])
+    [30, 42]
+    """
+    return ListConfig([int(number * share) for share in shares])  # instantiate resolves nodes, and no lists
+
+
 def _switch(key: str, value: Any) -> bool:
     """A value that is either true or false; any text would count as true, `no` and `off` too."""
     if not isinstance(value, bool):
@@ -213,4 +222,5 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("slice_channels", slice_channels, replace=True)
     OmegaConf.register_new_resolver("taking_turns", taking_turns, replace=True)
     OmegaConf.register_new_resolver("root", root, replace=True)
+    OmegaConf.register_new_resolver("shares_of", shares_of, replace=True)
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from kidney_lab.data.nifti import read_volume
-from kidney_lab.data.prepare import GridRecipe, PreparedImage, prepare_image
+from kidney_lab.data.prepare import PreparedImage, prepare_image
 from kidney_lab.data.views import RoiView
 from kidney_lab.geometry import Spacing, Volume, grid_from_spacing, reorient
 from kidney_lab.inference.combine import Combine, LastStage
@@ -31,22 +31,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class StageOutput:
-    """What one stage says of a scan.
+    """What one stage says of a scan, computed when it is asked for.
 
     Args:
-        stage: that predicted.
-        prepared: the scan on its grid.
-        prediction: on that grid.
+        stage: that predicts.
+        prepare: gives the scan on its grid.
+        predict: predicts the scan on that grid.
     """
 
     stage: Stage
-    prepared: PreparedImage
-    prediction: Prediction
+    prepare: Callable[[], PreparedImage]
+    predict: Callable[[PreparedImage], Prediction]
+
+    @cached_property
+    def prediction(self) -> Prediction:
+        """On the stage's grid."""
+        return self.predict(self.prepare())
 
     @cached_property
     def labels(self) -> LabelMap:
         """Label map `(D, H, W)` on the scan's grid, in memory order, without post-processing."""
-        return restore_labels(self.prediction, self.prepared, self.stage.module.output.decide)
+        return restore_labels(self.prediction, self.prepare(), self.stage.module.output.decide)
 
     @property
     def marks_kidneys(self) -> bool:
@@ -62,7 +67,8 @@ class Segmentation:
         labels: the result.
         unprocessed: the same before post-processing.
         earlier: by name, the label maps of the stages that are not the result already, post-processed as the result
-            where they mark kidneys; each is computed when it is asked for.
+            where they mark kidneys; each is computed when it is asked for, and so is a stage that the result does not
+            need.
     """
 
     labels: Volume
@@ -155,7 +161,7 @@ class TrainedMethod:
         def told(output: StageOutput) -> Volume:
             return back(self.clean(output.labels) if output.marks_kidneys else output.labels)
 
-        outputs = self._run_stages(ipl, name)
+        outputs = self._outputs(ipl, name)
         labels = self.combine({name: partial(getattr, output, "labels") for name, output in outputs.items()})
         *earlier, last = outputs
         if labels is not outputs[last].labels:
@@ -164,23 +170,27 @@ class TrainedMethod:
             back(self.clean(labels)), back(labels), {name: partial(told, outputs[name]) for name in earlier}
         )
 
-    def _run_stages(self, volume: Volume, scan: str) -> dict[str, StageOutput]:
-        """Runs every stage on a volume in memory order; stages on one grid share the prepared image."""
-        prepared: dict[GridRecipe, PreparedImage] = {}
+    def _outputs(self, volume: Volume, scan: str) -> dict[str, StageOutput]:
+        """What every stage says of a volume in memory order; stages on one grid share the prepared image."""
+        prepare = cache(partial(prepare_image, volume))
         outputs: dict[str, StageOutput] = {}
         for name, stage in self.stages.items():
-            if stage.grid not in prepared:
-                prepared[stage.grid] = prepare_image(volume, stage.grid)
-            image, prior = prepared[stage.grid], None
-            if stage.earlier is not None:
-                source = outputs[stage.earlier.stage]
-                prior = prior_labels(source.prediction, image.grid.shape, source.stage.module.output)
-                if isinstance(stage.view, RoiView) and stage.earlier.roi != "none" and not prior.any():
-                    log.warning(
-                        "%s: the stage %s found nothing, so that the stage %s searches the whole scan, which takes "
-                        "longer and may find what is not there.",
-                        *(scan, stage.earlier.stage, name),
-                    )
-            prediction = predict_stage(stage, image.array, prior, device=self.device, precision=self.precision)
-            outputs[name] = StageOutput(stage, image, prediction)
+            source = None if stage.earlier is None else outputs[stage.earlier.stage]
+            predict = partial(self._predict, stage, source, (scan, name))
+            outputs[name] = StageOutput(stage, partial(prepare, stage.grid), predict)
         return outputs
+
+    def _predict(
+        self, stage: Stage, source: StageOutput | None, names: tuple[str, str], image: PreparedImage
+    ) -> Prediction:
+        """Applies a stage to a prepared scan; `source` is what it takes from, `names` those of scan and stage."""
+        prior = None
+        if stage.earlier is not None and source is not None:
+            prior = prior_labels(source.prediction, image.grid.shape, source.stage.module.output)
+            if isinstance(stage.view, RoiView) and stage.earlier.roi != "none" and not prior.any():
+                log.warning(
+                    "%s: the stage %s found nothing, so that the stage %s searches the whole scan, which takes longer "
+                    "and may find what is not there.",
+                    *(names[0], stage.earlier.stage, names[1]),
+                )
+        return predict_stage(stage, image.array, prior, device=self.device, precision=self.precision)

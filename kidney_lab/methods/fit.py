@@ -28,6 +28,7 @@ from kidney_lab.labels import LABELS
 from kidney_lab.methods.callbacks import EpochTable
 from kidney_lab.methods.cost import count_flops, count_parameters
 from kidney_lab.methods.stage import Stage
+from kidney_lab.methods.supervised import SupervisedSegmentation
 
 
 def fit_stage(
@@ -42,6 +43,7 @@ def fit_stage(
     title: str | None = None,
     train_priors: Priors | None = None,
     val_priors: Priors | None = None,
+    contained: Path | None = None,
 ) -> dict[str, Any]:
     """Trains a stage, or goes on where an interrupted run left it.
 
@@ -56,17 +58,17 @@ def fit_stage(
         title: of the rows in `epochs.csv`; None: the name.
         train_priors: an earlier stage's predictions of the training cases, where the training uses them.
         val_priors: an earlier stage's predictions of the validation cases, where the stage takes from one.
+        contained: checkpoint of the stage that this one contains, where it does.
 
     Returns:
         What `run.json` says of the stage.
     """
     stage: Stage = instantiate(config.model.stages[name], _convert_="all")
-    if config.init is not None:
-        warm_start(stage.module, Path(config.init), name)
     last = checkpoints / "last.ckpt"
     if last.is_file():
         stage.restore(checkpoints)
     else:
+        load_weights(stage.module, config.init, name, contained)
         stage.fit(store, split.train)
         stage.save(checkpoints)
     callbacks = build_callbacks(config.callbacks, checkpoints, title or name)
@@ -165,6 +167,26 @@ def build_trainer(
     given = {"default_root_dir": str(folder), "precision": precision, "callbacks": callbacks, "logger": logger}
     trainer: pl.Trainer = instantiate(config.trainer, **{**own, **given})
     return trainer
+
+
+def load_weights(module: SupervisedSegmentation, init: str | None, stage: str, contained: Path | None) -> None:
+    """Loads whatever a training begins with.
+
+    Args:
+        module: to load into.
+        init: see `warm_start`; None: the module's own beginning.
+        stage: name of the stage.
+        contained: checkpoint of the stage that this one contains: it was trained in this run, so that it wins.
+
+    Raises:
+        InputError: something is missing or does not fit.
+    """
+    if init is not None:
+        warm_start(module, Path(init), stage)
+    else:
+        module.load_pretrained()
+    if contained is not None:
+        module.load_contained(torch.load(contained, map_location="cpu", weights_only=True)["state_dict"])
 
 
 def warm_start(module: pl.LightningModule, init: Path, stage: str) -> None:

@@ -24,13 +24,18 @@ def enabled_stages(stages: DictConfig) -> dict[str, DictConfig]:
 
 
 def check_order(stages: Mapping[str, Stage]) -> None:
-    """Makes sure that stages take only from stages before them, on grids of the same extent.
+    """Makes sure that stages take only from stages before them, on grids of the same extent, and contain only these.
 
     Raises:
         InputError: one does not.
     """
     before: dict[str, Stage] = {}
     for name, stage in stages.items():
+        if stage.contains is not None and stage.contains not in before:
+            raise InputError(
+                f"The stage {name} contains the stage {stage.contains}, which is not enabled before it: the stages are "
+                f"{', '.join(stages)}."
+            )
         if stage.earlier is not None:
             source = before.get(stage.earlier.stage)
             if source is None:

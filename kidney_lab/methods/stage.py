@@ -1,7 +1,7 @@
 """A stage: one trained part of a method, with the grid and the view that it is trained on."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from math import prod
@@ -52,6 +52,7 @@ class Stage:
         earlier: what it takes from an earlier stage; None: nothing.
         trainer: settings of the trainer that are this stage's own, such as `max_epochs`.
         enabled: False leaves the stage out of the method, see `enabled_stages`.
+        contains: name of an earlier stage whose trained module is part of this one's, see `load_contained`; None: no.
 
     Raises:
         InputError: the view gives slices and the network takes volumes, or the reverse; the view and the earlier stage
@@ -68,6 +69,7 @@ class Stage:
     earlier: Earlier | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
     enabled: bool = True
+    contains: str | None = None
 
     def __post_init__(self) -> None:
         refuse_other_dimensions(self.view, self.module.network)
@@ -75,6 +77,7 @@ class Stage:
         refuse_slicing_twice(self.inferer)
         self.module.inferer = self.inferer
         self.module.predict_case = self.predict
+        self.module.slice_maps = self.slice_maps
         if self.view.quantize:
             self.intensity = Compose([self.intensity, RoundIntensity(grey_step(self.intensity))])
         self._configured_view = self.view
@@ -157,6 +160,22 @@ class Stage:
             channels=self.module.output.channels,
             device=self.module.device,
         )
+
+    def slice_maps(self, image: NDArray[np.int16], index: int, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """Maps of one slice of a volume, which a view of slices reads as for training.
+
+        Args:
+            image: `(D, H, W)`, HU, on the stage's grid.
+            index: of the slice.
+            compute: maps `(B, K, h, w)` of the network's input `(B, C, h, w)`.
+
+        Returns:
+            `(K, H, W)`, on the pixels of the volume's slice.
+        """
+        scan = Scan(image)
+        window = self.view.windows(scan.shape, None, self._smallest_window())[index]
+        maps = compute(self._show(scan, None, window)[None].to(self.module.device))
+        return self.view.place(maps[0], window, scan.shape)[:, 0]
 
     def _infer(self, scan: Scan, prior: NDArray[np.uint8] | None, windows: Sequence[Window]) -> Iterator[Tensor]:
         """Probabilities `(K, *window)` of every window, computed in batches of at most a training batch's voxels."""

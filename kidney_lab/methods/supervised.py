@@ -1,16 +1,19 @@
 """Supervised training of one segmentation network: the LightningModule that most stages are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric
 
 from kidney_lab.errors import InputError
+from kidney_lab.losses.detection import DetectionLoss
 from kidney_lab.losses.difficulty import DifficultyLoss
 from kidney_lab.methods.output import Output
 from kidney_lab.methods.prediction import Prediction
@@ -18,6 +21,7 @@ from kidney_lab.methods.validation import CaseScores
 
 Batch = dict[str, Any]
 Inferer = Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
+SliceMaps = Callable[[NDArray[np.int16], int, Callable[[Tensor], Tensor]], Tensor]
 
 _KEPT = 0.93  # of the smoothed loss from one epoch to the next
 
@@ -57,6 +61,7 @@ class SupervisedSegmentation(pl.LightningModule):
         self.output = output
         self.inferer: Inferer | None = None  # set by the stage, as the next
         self.predict_case: Callable[[Tensor, Tensor | None], Prediction] | None = None
+        self.slice_maps: SliceMaps | None = None
         self.train_loss = MeanMetric()
         self.smoothed_loss: float | None = None
         self.case_scores = CaseScores(output.regions)
@@ -72,6 +77,25 @@ class SupervisedSegmentation(pl.LightningModule):
                 "loss=difficulty weighs pixels by a discriminator's confidence, and this stage has no discriminator: "
                 "choose loss=dice_ce, or model=msalds."
             )
+        if isinstance(loss, DetectionLoss):
+            raise InputError(
+                "loss=mask_rcnn adds up what a detector loses by boxes, and this stage has none: choose loss=dice_ce, "
+                "or model=ernet."
+            )
+
+    def load_pretrained(self) -> None:
+        """Loads the weights that a training from the beginning starts from; a module that knows of any overrides it."""
+
+    def load_contained(self, state: Mapping[str, Tensor]) -> None:
+        """Takes in the trained module of another stage; a module that contains one overrides it.
+
+        Args:
+            state: of the other stage's module.
+
+        Raises:
+            InputError: there is no place for it.
+        """
+        raise InputError(f"{type(self).__name__} contains no other stage: leave model.stages.*.contains out.")
 
     def forward(self, image: Tensor) -> Any:
         """Logits `(B, K, D, H, W)` of images `(B, C, D, H, W)`, or those of every level where training supervises them.
@@ -91,7 +115,7 @@ class SupervisedSegmentation(pl.LightningModule):
         """Logs the learning rate of the epoch."""
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Loss of one batch of patches."""
         loss = self._loss(batch)
         self._log_loss(loss.detach(), len(batch["image"]))

@@ -17,7 +17,7 @@ from kidney_lab.reporting.contents import Choices, Contents, collect
 from kidney_lab.reporting.curves import learning_curves
 from kidney_lab.reporting.formatting import decimal, words
 from kidney_lab.reporting.overview import COST_HEADER, badges, command, cost_rows, facts, warnings
-from kidney_lab.reporting.panels import choose_panels, confidence_panels
+from kidney_lab.reporting.panels import choose_panels, confidence_panels, heatmap_panels
 from kidney_lab.reporting.plots import score_plot
 from kidney_lab.reporting.provenance import comparison_warnings, scored_part
 from kidney_lab.reporting.published import published_markdown
@@ -126,7 +126,7 @@ def render(contents: Contents) -> str:
         sections=contents.sections,
         curves=[(curve, Markup(curve.svg)) for curve in learning_curves(runs)],
         cases=case_table(runs),
-        panels=[*choose_panels(runs), *confidence_panels(runs)],
+        panels=[*choose_panels(runs), *heatmap_panels(runs), *confidence_panels(runs)],
         cost_header=COST_HEADER,
         costs=[row for index, run in enumerate(runs) for row in cost_rows(run, index)],
         skipped=contents.skipped,

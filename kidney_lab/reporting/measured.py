@@ -8,6 +8,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from kidney_lab.composition.row_pairs import row_pairs
+from kidney_lab.reporting.derived_scores import with_borders
 from kidney_lab.reporting.runs import Run
 
 _SAME_JOB: Final = ("seed=", "resume=", "data.root=", "prepare.root=", "hydra.", "logger")
@@ -54,7 +55,7 @@ class MeasuredRow:
     @property
     def tables(self) -> list[pd.DataFrame]:
         """The tidy table `case,region,metric,value` of each run, with the Jaccard index."""
-        return [with_jaccard(run.metrics) for run in self.runs]
+        return [with_jaccard(with_borders(run.metrics, run.strata)) for run in self.runs]
 
     @property
     def metrics(self) -> pd.DataFrame:

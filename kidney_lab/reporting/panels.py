@@ -1,4 +1,4 @@
-"""Which pictures the report shows: of cases, and of what discriminators take for a reference."""
+"""Which pictures the report shows: of cases, of their heat maps, and of what discriminators take for a reference."""
 
 import base64
 from collections.abc import Sequence
@@ -32,6 +32,10 @@ class Panel:
     caption: str
 
 
+HEATMAPS = "heatmaps"
+"""Folder of a run with `<case>.png`, as `kidney_lab.reporting.heatmaps` draws them."""
+
+
 def choose_panels(runs: Sequence[Run]) -> list[Panel]:
     """Chooses pictures out of those that the runs have kept.
 
@@ -47,14 +51,41 @@ def choose_panels(runs: Sequence[Run]) -> list[Panel]:
         return []
     if len(runs) > 1:
         return _same_case(runs, region)
-    run = runs[0]
-    dice = _ranked(run, region)
-    shown = [str(case) for case in dice.index if _picture(run, str(case)).is_file()]
-    if not shown:
+    return [_panel(runs[0], case, role, region) for case, role in _telling_cases(runs[0], region, "figures").items()]
+
+
+def heatmap_panels(runs: Sequence[Run]) -> list[Panel]:
+    """Takes the heat maps of cases.
+
+    Args:
+        runs: folders with `heatmaps/<case>.png`.
+
+    Returns:
+        Of one run those of the worst, the median and the best case; of several none, since they would be too many.
+    """
+    region = decisive_region(runs[0].metrics) if len(runs) == 1 else None
+    if region is None:
         return []
+    return [
+        Panel(
+            _base64(runs[0].path / HEATMAPS / f"{case}.png"),
+            f"Slices of {case}: image, heat, probability before and after the refit.",
+            f"{role}: {case}, the slices with most kidney and most tumor. Heat: what speaks for the region in the "
+            "region of interest; the refit resets each pixel's probability by it.",
+        )
+        for case, role in _telling_cases(runs[0], region, HEATMAPS).items()
+    ]
+
+
+def _telling_cases(run: Run, region: str, folder: str) -> dict[str, str]:
+    """The worst, the median and the best case that has a picture in a folder, and which of these it is."""
+    dice = _ranked(run, region)
+    shown = [str(case) for case in dice.index if (run.path / folder / f"{case}.png").is_file()]
+    if not shown:
+        return {}
     chosen = {shown[-1]: "Best", shown[len(shown) // 2]: "Median", shown[0]: "Worst"}  # the worst wins over the others
     few = "" if len(shown) == len(dice) else f" of the {len(shown)} cases with a picture"
-    return [_panel(run, case, f"{chosen[case]} case{few}", region) for case in shown if case in chosen]
+    return {case: f"{chosen[case]} case{few}" for case in shown if case in chosen}
 
 
 def confidence_panels(runs: Sequence[Run]) -> list[Panel]:
@@ -71,7 +102,7 @@ def confidence_panels(runs: Sequence[Run]) -> list[Panel]:
     pictures = {stage: run.path / "stages" / stage / "confidence.png" for run in runs for stage in _stages(run)}
     return [
         Panel(
-            base64.b64encode(file.read_bytes()).decode("ascii"),
+            _base64(file),
             f"Validation samples of stage {stage}: image, reference, prediction and confidence map.",
             f"Discriminator of stage {stage} after its last validation: what it takes for a reference (1) and what for "
             "a prediction (0), pixel by pixel.",
@@ -107,5 +138,8 @@ def _panel(run: Run, case: str, role: str, region: str) -> Panel:
     rank = f", rank {list(dice.index).index(case) + 1} of {len(dice)}" if case in dice.index else ""
     value = f"{words(region)} Dice {decimal(dice.get(case))}{rank}"
     alt = f"Three axial slices of {case}: largest tumor, most disagreement, middle of the kidneys. {value}."
-    png = base64.b64encode(_picture(run, case).read_bytes()).decode("ascii")
-    return Panel(png, alt, f"{role}: {case}. {value}. {_KEY}")
+    return Panel(_base64(_picture(run, case)), alt, f"{role}: {case}. {value}. {_KEY}")
+
+
+def _base64(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode("ascii")

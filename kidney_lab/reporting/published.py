@@ -1,17 +1,18 @@
 """A paper's table beside what was measured: numbers of `experiments/<paper>/published.json`, joined to runs by row."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
-from kidney_lab.errors import InputError
+from kidney_lab.reporting.derived_scores import GFLOPS, TITLES, multiply_adds
 from kidney_lab.reporting.formatting import MISSING, decimal, mean_with_interval, words
 from kidney_lab.reporting.measured import MeasuredRow, measured_rows
 from kidney_lab.reporting.metric_words import metric_title
+from kidney_lab.reporting.published_checks import MARK, check_notes, check_published, marked_scores
+from kidney_lab.reporting.published_scores import PublishedScore, ScoreKey, read_published
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import regions_of, values_of
 from kidney_lab.reporting.sections import TableRow, TableSection, section_markdown
@@ -30,55 +31,6 @@ _CAPTION: Final = (
     "no paired test of a difference."
 )
 _JACCARD: Final = " The Jaccard index of a case is that of its Dice, D / (2 - D), where it was not scored itself."
-
-ScoreKey = tuple[str | None, str, str | None]
-"""Region, metric and level of a number."""
-
-
-@dataclass(frozen=True)
-class PublishedScore:
-    """One number of a paper.
-
-    Args:
-        table: without the paper, such as `table4_2`.
-        row: as the paper names it.
-        dataset: that the paper scored.
-        region: None where a number is of no single region, as a rank.
-        metric: one of ours, `mean_dice`, or one that only the paper has, such as `leaderboard_rank`.
-        level: `case` for means over cases, the only ones that are measured.
-        value: a fraction, for Dice and the like.
-    """
-
-    table: str
-    row: str
-    dataset: str
-    region: str | None
-    metric: str
-    level: str | None
-    value: float
-
-    @property
-    def key(self) -> ScoreKey:
-        """What was scored, and how."""
-        return self.region, self.metric, self.level
-
-
-def read_published(file: Path) -> list[PublishedScore]:
-    """Reads a paper's numbers, in the paper's order.
-
-    Args:
-        file: `published.json`; where there is none, nothing is published.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    if not file.is_file():
-        return []
-    try:
-        return [PublishedScore(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError) as error:
-        fields = ", ".join(PublishedScore.__dataclass_fields__)
-        raise InputError(f"{file} is no list of numbers with {fields} ({error}): correct it.") from error
 
 
 def published_sections(runs: Sequence[Run], experiments: Path) -> list[TableSection]:
@@ -152,21 +104,24 @@ def _section(
     keys: Sequence[ScoreKey],
 ) -> TableSection:
     names = dict.fromkeys([*(score.row for score in published), *(row.row for row in measured)])
+    contradictions = check_published(published)
+    marked = marked_scores(contradictions)
     rows = []
     for name in names:
         own = {score.key: score.value for score in published if score.row == name}
+        marks = {key for row, key in marked if row == name}
         of_it = [row for row in measured if row.row == name]
         for row in of_it:
-            rows += _lines(_title(row, dataset), len(row.runs), _measured(row, keys), own, keys)
+            rows += _lines(_title(row, dataset), len(row.runs), _measured(row, keys), own, keys, marks)
         if not of_it:
-            rows += _lines(name, 0, {}, own, keys)
+            rows += _lines(name, 0, {}, own, keys, marks)
     return TableSection(
         id="-".join(["published", *table.split("/"), *([dataset] if dataset else [])]),
         title=f"Beside the paper: {table}" + (f" on {dataset}" if dataset else ""),
         caption=_CAPTION + (_JACCARD if any(metric == "jaccard" for _, metric, _ in keys) else ""),
         header=HEADER,
         rows=rows,
-        notes=_notes(dataset, measured),
+        notes=[*_notes(dataset, measured), *check_notes(contradictions)],
         by_run=False,
         n_text=N_TEXT,
     )
@@ -178,8 +133,9 @@ def _lines(
     measured: dict[ScoreKey, Interval],
     published: dict[ScoreKey, float],
     keys: Sequence[ScoreKey],
+    marked: set[ScoreKey],
 ) -> list[TableRow]:
-    """Lines of a row: the scores that were measured or published."""
+    """Lines of a row: the scores that were measured or published, these with a mark where no method can have them."""
     lines: list[TableRow] = []
     for key in keys:
         interval, value = measured.get(key), published.get(key)
@@ -188,9 +144,9 @@ def _lines(
         cells = [
             title,
             words(key[0]) if key[0] else "",
-            metric_title(key[1]),
-            *([MISSING] * 3 if interval is None else [mean_with_interval(interval), str(n_runs), str(interval.n)]),
-            MISSING if value is None else _as_printed(value),
+            TITLES.get(key[1]) or metric_title(key[1]),
+            *([MISSING] * 3 if interval is None else [mean_with_interval(interval), str(n_runs), _cases(interval)]),
+            MISSING if value is None else (f"{MARK} " if key in marked else "") + _as_printed(value),
             MISSING if interval is None or value is None else f"{interval.mean - value:+.3f}",
         ]
         lines.append(TableRow("", None, cells, kind="" if lines else "group"))
@@ -205,7 +161,15 @@ def _measured(row: MeasuredRow, keys: Sequence[ScoreKey]) -> dict[ScoreKey, Inte
         values = case_values(frame, key, keys)
         if values.notna().any():
             found[key] = bootstrap_interval(values.to_numpy())
+    cost = np.mean([multiply_adds(run) for run in row.runs])
+    if (key := (None, GFLOPS, None)) in keys and not np.isnan(cost):
+        found[key] = Interval(float(cost), np.nan, np.nan, n=0, n_undefined=0)
     return found
+
+
+def _cases(interval: Interval) -> str:
+    """Number of cases; what is measured of a network has none."""
+    return str(interval.n) if interval.n else MISSING
 
 
 def _title(row: MeasuredRow, dataset: str | None) -> str:

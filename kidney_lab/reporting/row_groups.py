@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kidney_lab.reporting.measured import MeasuredRow, measured_rows
-from kidney_lab.reporting.published import ScoreKey, read_published, table_keys
+from kidney_lab.reporting.published import table_keys
+from kidney_lab.reporting.published_scores import ScoreKey, read_published
 from kidney_lab.reporting.runs import Run
 
 

@@ -42,6 +42,8 @@ def check_settings(config: DictConfig) -> None:
     check_strategy(OmegaConf.select(config, "trainer.strategy"), stages)
     for name, stage in stages.items():
         check_stage(name, stage)
+        if config.init is None and config.resume is None:
+            stage.module.load_pretrained()  # to know before the data is prepared that it can be
 
 
 def check_combination(config: DictConfig, stages: Collection[str]) -> None:

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kidney_lab.data.views import RoiView, View
@@ -101,6 +101,6 @@ def forward_problem(network: nn.Module, input_shape: Sequence[int]) -> str | Non
             logits = shadow(torch.empty(tuple(input_shape), device="meta"))
     except (RuntimeError, ValueError, InputError) as error:
         return " ".join(str(error).split()).rstrip(".")
-    if list(logits.shape[2:]) != list(input_shape[2:]):
+    if isinstance(logits, Tensor) and list(logits.shape[2:]) != list(input_shape[2:]):  # a detector gives boxes
         return f"it gives {list(logits.shape[2:])} voxels back"
     return None

@@ -14,7 +14,7 @@ from kidney_lab.data.prepare import GridRecipe
 from kidney_lab.data.priors import Priors
 from kidney_lab.data.store import Store
 from kidney_lab.errors import InputError
-from kidney_lab.inference.load import load_stage
+from kidney_lab.inference.load import CHECKPOINT, load_stage
 from kidney_lab.inference.priors import predict_priors
 from kidney_lab.methods.fit import fit_stage, warm_start
 from kidney_lab.methods.folds import held_out, training_cases
@@ -87,6 +87,7 @@ class StageTraining:
                 precision=self.precision,
                 train_priors=train_priors,
                 val_priors=val_priors,
+                contained=None if stage.contains is None else self._folder(stage.contains) / CHECKPOINT,
             )
             self.run.update()
 

@@ -12,6 +12,7 @@ from torch import distributed
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.kits import Case
 from kidney_lab.data.nifti import read_grid, read_volume, write_volume
+from kidney_lab.data.painted import painted_once
 from kidney_lab.geometry import Volume, reorient
 from kidney_lab.inference.cost import CostMeter
 from kidney_lab.inference.cost_table import gather_costs, keep_cost, summarize_costs
@@ -23,36 +24,41 @@ from kidney_lab.metrics.scoring import choose_metrics
 from kidney_lab.metrics.strata import strata_frame, write_strata
 from kidney_lab.metrics.table import metrics_frame, write_metrics
 from kidney_lab.reporting.figures import save_case_panel
+from kidney_lab.tasks.heat_pictures import save_case_heatmaps
 
 
-def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
+def segment_scored_cases(run: Path, dataset: Dataset, device: str, *, painted: Path) -> None:
     """Writes `predictions/<case>.nii.gz` on every image's own grid, a picture and what it took; ranks share the cases.
 
-    Beside it what led there: `stages/<name>/predictions/` of the stages that the result is made of, and `unprocessed/`,
-    where post-processing changed something. Cases that are there already, from before an interruption, are kept.
+    Beside it what led there: `stages/<name>/predictions/` of the stages that the result is made of, `heatmaps/` of one
+    that looks into a detector, and `unprocessed/`, where post-processing changed something. Cases that are there
+    already, from before an interruption, are kept.
 
     Args:
         run: the run folder.
         dataset: whose test cases are segmented, or validation cases where the split has no others.
         device: to compute on.
+        painted: folder that keeps the images of cases that have none, see `painted_once`.
     """
     parallel = distributed.is_available() and distributed.is_initialized()
     rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if parallel else (0, 1)
     missing = [case for case in dataset.split.scored_cases if not prediction_file(run, case).is_file()]
     if missing:
-        meter = CostMeter(load_method(run, device))
+        method = load_method(run, device)
+        meter = CostMeter(method)
         for name in track(missing[rank::world_size], f"Segmenting {dataset.split.scored} cases", disable=rank > 0):
             case = dataset.cases[name]
-            image = read_source_image(case)
+            image = read_source_image(case, painted)
             segmentation, cost = meter.segment(image, name)
-            ipl = reorient(image)
+            ipl, reference = reorient(image), case.read_label().array
             save_case_panel(
                 run / "figures" / f"{name}.png",
                 image=ipl.array,
-                reference=case.read_label().array,
+                reference=reference,
                 prediction=reorient(segmentation.labels).array,
                 spacing_mm=ipl.grid.spacing,
             )
+            save_case_heatmaps(run, method, name, ipl, reference)
             keep_cost(run, name, cost)
             for stage, labels in segmentation.earlier.items():
                 write_volume(prediction_file(run / "stages" / stage, name), labels())
@@ -63,11 +69,11 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str) -> None:
         distributed.barrier()
 
 
-def read_source_image(case: Case) -> Volume:
+def read_source_image(case: Case, painted: Path) -> Volume:
     """The image on its file's own grid, as `task=predict` would read it; a painted one on its reference's."""
     if case.image is not None:
         return read_volume(case.image)
-    image = case.read_image()
+    image = painted_once(case, painted) if case.synthesize else case.read_image()
     return reorient(image, read_grid(case.label).orientation) if case.label is not None else image
 
 
@@ -84,13 +90,14 @@ def scoring_of(config: DictConfig) -> Scoring:
 def write_scores(run: Path, dataset: Dataset, workers: int | None, scoring: Scoring) -> None:
     """Writes `metrics.csv`, `summary.json` and `strata.csv` of the test cases, or of validation cases without any.
 
-    The strata are what the references alone say of their cases. `summary.json` has the scores before post-processing
-    beside those after it; `unprocessed/` has them for every case, where post-processing changed one. The stages that
-    the result is made of have such files of their own in `stages/<name>/`: the official scores of the regions that they
-    predict.
+    The strata are what the references say of their cases, and the images where these are files. `summary.json` has the
+    scores before post-processing beside those after it; `unprocessed/` has them for every case, where post-processing
+    changed one. The stages that the result is made of have such files of their own in `stages/<name>/`: the official
+    scores of the regions that they predict.
     """
     references = {name: path for name in dataset.split.scored_cases if (path := dataset.cases[name].label)}
-    files = [ScoredFiles(name, prediction_file(run, name), path) for name, path in references.items()]
+    images = {name: dataset.cases[name].image for name in references}
+    files = [ScoredFiles(name, prediction_file(run, name), path, images[name]) for name, path in references.items()]
     results = score_files(files, scoring, strata=True, workers=workers)
     write_strata(strata_frame({case: result.strata or {} for case, result in results.items()}), run)
     scores = {case: result.scores for case, result in results.items()}

@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import asdict
+from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -44,7 +45,7 @@ def train(config: DictConfig) -> None:
         run.update(device=describe_device(device), precision=precision, data=describe_data(dataset))
         announce(run, dataset)
         training.train()
-        segment_scored_cases(run.path, dataset, device.type)
+        segment_scored_cases(run.path, dataset, device.type, painted=Path(config.prepare.root) / "painted")
         if is_first_process():
             run.update(cost_per_case=write_costs(run.path, dataset))
             write_scores(run.path, dataset, config.prepare.workers, scoring)

@@ -2,6 +2,7 @@ from itertools import pairwise
 from typing import get_args
 
 import pytest
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from kidney_lab.composition.resolvers import (
@@ -138,6 +139,13 @@ def test_the_values_of_a_softmax_s_channels_are_the_background_s_and_the_labels(
 
 def test_input_channels_of_slices():
     assert [slice_channels(0), slice_channels(2), slice_channels(1, 1)] == [1, 5, 4]
+
+
+def test_shares_of_the_epochs_are_whole_numbers_that_a_scheduler_takes():
+    config = OmegaConf.create({"epochs": 50, "milestones": "${shares_of:${epochs},[0.6,0.85]}"})
+    register_resolvers()
+
+    assert instantiate(config, _convert_="all")["milestones"] == [30, 42]
 
 
 def test_so_many_roots_multiply_to_the_value():

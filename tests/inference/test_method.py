@@ -250,6 +250,20 @@ class TestCascade:
         assert "the scan: the stage coarse found nothing" in caplog.text
 
 
+def test_a_stage_that_nobody_asks_is_not_computed_until_it_is_asked(monkeypatch):
+    asked, predict = [], inference.predict_stage
+    monkeypatch.setattr(
+        inference, "predict_stage", lambda stage, *a, **k: asked.append(stage) or predict(stage, *a, **k)
+    )
+    stages = {"detector": stage(), "refit": stage()}
+
+    told = trained(stages).segment_in_stages(Volume(scan(), grid_from_spacing(SHAPE, SPACING)))
+
+    assert asked == [stages["refit"]]
+    np.testing.assert_array_equal(told.earlier["detector"]().array, wanted())
+    assert asked == [stages["refit"], stages["detector"]]
+
+
 def test_what_each_stage_said_and_what_post_processing_changed_are_told():
     image = scan()
     image[1:3, 22:26, 18:22] = 250  # a tumor far from the kidney, which is dropped

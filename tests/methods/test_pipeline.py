@@ -9,10 +9,10 @@ from kidney_lab.methods.earlier import Earlier
 from kidney_lab.methods.pipeline import check_order, enabled_stages
 
 
-def stage(earlier=None, *, crop_to_body=True, **settings):
+def stage(earlier=None, *, crop_to_body=True, contains=None, **settings):
     """What `check_order` reads of a stage."""
     taken = None if earlier is None else Earlier(earlier, ["kidney"], **settings)
-    return SimpleNamespace(earlier=taken, grid=GridRecipe(crop_to_body=crop_to_body))
+    return SimpleNamespace(earlier=taken, grid=GridRecipe(crop_to_body=crop_to_body), contains=contains)
 
 
 def test_stages_that_are_not_enabled_take_no_part_and_the_order_stays():
@@ -41,6 +41,12 @@ def test_stages_may_take_from_any_stage_before_them():
 def test_a_stage_that_is_not_before_it_cannot_be_taken_from(stages):
     with pytest.raises(InputError, match=r"The stage fine takes from the stage \w+, which is not enabled before it"):
         check_order(stages)
+
+
+def test_a_stage_contains_only_a_stage_before_it():
+    check_order({"detector": stage(), "refit": stage(contains="detector")})
+    with pytest.raises(InputError, match="The stage refit contains the stage detector, which is not enabled before it"):
+        check_order({"refit": stage(contains="detector"), "detector": stage()})
 
 
 def test_out_of_fold_predictions_are_those_of_a_first_stage():

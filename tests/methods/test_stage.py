@@ -259,6 +259,16 @@ class TestSlices:
 
             assert torch.allclose(predicted.probabilities[0], WINDOW(image.float()).sigmoid()[0])
 
+    @pytest.mark.parametrize("kind", ["resized", "as stored"])
+    def test_maps_of_a_slice_are_those_of_the_whole_volume_s_prediction(self, store, kind):
+        made = self.made(SLICES[kind])
+        image = store["case_00000"].image[...]
+
+        maps = made.slice_maps(image, 3, made.module.infer)
+
+        whole = made.predict(torch.from_numpy(image)[None], None).probabilities
+        assert torch.equal(maps, whole[:, 3])
+
     def test_where_the_earlier_stage_found_nothing_nothing_is_predicted(self):
         made = self.made(SLICES["rois"], windowed=False)
         image = torch.zeros(1, 5, 16, 16, dtype=torch.int16)

@@ -1,7 +1,7 @@
 import base64
 from pathlib import Path
 
-from kidney_lab.reporting.panels import choose_panels, confidence_panels
+from kidney_lab.reporting.panels import choose_panels, confidence_panels, heatmap_panels
 from kidney_lab.reporting.runs import read_run, read_runs
 
 
@@ -60,3 +60,24 @@ def test_one_run_shows_what_its_discriminators_see_stage_by_stage(make_run):
 def test_several_runs_show_no_confidence(make_run):
     runs, _ = read_runs([keep_confidence(make_run(name), "fine") for name in "ab"])
     assert confidence_panels(runs) == []
+
+
+def keep_heatmaps(run: Path, *cases: str) -> Path:
+    (run / "heatmaps").mkdir()
+    for case in cases:
+        (run / "heatmaps" / f"{case}.png").write_bytes(case.encode())
+    return run
+
+
+def test_one_run_shows_the_heat_maps_of_worst_median_and_best_case(make_run):
+    panels = heatmap_panels([read_run(keep_heatmaps(make_run(), "case_00001", "case_00002", "case_00003"))])
+
+    assert [base64.b64decode(panel.png) for panel in panels] == [b"case_00002", b"case_00003", b"case_00001"]
+    assert panels[0].caption.startswith("Worst case: case_00002, the slices with most kidney and most tumor.")
+
+
+def test_several_runs_and_one_without_scores_show_no_heat_maps(make_run):
+    runs, _ = read_runs([keep_heatmaps(make_run(name), "case_00001") for name in "ab"])
+
+    assert heatmap_panels(runs) == []
+    assert heatmap_panels([read_run(make_run("c", dice={}))]) == []

@@ -1,28 +1,13 @@
 import json
-from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
-from kidney_lab.composition.search_path import config_folder
-from kidney_lab.errors import InputError
 from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
 from kidney_lab.reporting.measured import experiment_of, measured_rows
-from kidney_lab.reporting.published import PublishedScore, published_sections, read_published
+from kidney_lab.reporting.published import published_sections
 from kidney_lab.reporting.runs import read_run
 
-THESIS = config_folder().parent / "experiments" / "cascade_unet" / "published.json"
-
-# Table 4.2 as printed: kidney, tumor and mean Dice in percent, rank on the leaderboard.
-TABLE_4_2 = {
-    "nnU-Net": ("97.95", "85.54", "91.75", 7),
-    "Isensee et al. (1st 2019)": ("97.37", "85.09", "91.23", 64),
-    "Hou et al. (2nd 2019)": ("96.74", "84.54", "90.64", 106),
-    "Vanilla 3D U-Net": ("97.02", "81.76", "89.39", 289),
-    "PM": ("97.94", "85.24", "91.59", 23),
-    "PM without Res": ("97.54", "84.63", "91.09", 73),
-    "PM without Res and DS": ("97.39", "84.39", "90.89", 86),
-}
 KITS19 = {"name": "kits19", "synthesized": False, "split_hash": "a"}
 PHANTOM = {"name": "phantom", "synthesized": True, "split_hash": "b"}
 
@@ -202,39 +187,39 @@ def test_the_report_shows_the_table_and_writes_it_down(make_row, make_run, exper
     assert not (tmp_path / "out" / "published.md").exists()
 
 
-@pytest.mark.parametrize("content", ["{", '[{"row": "PM"}]', '["PM"]'])
-def test_a_damaged_file_is_named(content, tmp_path):
-    (tmp_path / "published.json").write_text(content)
+def test_numbers_that_no_method_can_have_are_marked_and_explained(make_row, experiments, tmp_path):
+    file = experiments / "paper" / "published.json"
+    entry = {"table": "t1", "row": "PM", "dataset": "kits19", "region": "tumor", "metric": "sensitivity"}
+    file.write_text(json.dumps([*json.loads(file.read_text()), {**entry, "level": "case", "value": 0.5}]))
+    run = make_row("a", "PM", {"c1": 0.5, "c2": 0.7})
+    (section,) = published_sections([read_run(run)], experiments)
 
-    with pytest.raises(InputError, match=r"published\.json is no list of numbers with table, row, dataset, region"):
-        read_published(tmp_path / "published.json")
-
-
-def test_the_thesis_numbers_are_those_that_it_prints():
-    scores = {(score.row, score.region, score.metric): score for score in read_published(THESIS)}
-
-    expected = {}
-    for row, (kidney, tumor, mean, rank) in TABLE_4_2.items():
-        expected[row, "kidney_and_mass", "dice"] = round(float(kidney) / 100, 4)
-        expected[row, "tumor", "dice"] = round(float(tumor) / 100, 4)
-        expected[row, None, "mean_dice"] = round(float(mean) / 100, 4)
-        expected[row, None, "leaderboard_rank"] = rank
-    assert {key: score.value for key, score in scores.items()} == expected
-    assert {(score.table, score.dataset) for score in scores.values()} == {("table4_2", "kits19")}
-    assert {score.level for score in scores.values() if score.metric != "leaderboard_rank"} == {"case"}
-
-
-@pytest.mark.parametrize("row", TABLE_4_2)
-def test_the_thesis_means_are_those_of_its_two_regions(row):
-    value = {
-        s.metric if s.region is None else s.region: Decimal(str(s.value))
-        for s in read_published(THESIS)
-        if s.row == row
-    }
-
-    mean = ((value["kidney_and_mass"] + value["tumor"]) / 2).quantize(Decimal("0.0001"), ROUND_HALF_UP)
-    assert mean == value["mean_dice"]
+    # Dice 0.8 with sensitivity 0.5 is above 2 * 0.5 / 1.5; kidneys and other rows keep their numbers without a mark.
+    assert [row[6] for row in cells(section)] == [
+        *("0.9500", "\N{DAGGER} 0.8000", "0.8750", "23", "\N{DAGGER} 0.5000"),
+        *("0.8554", "0.9000"),
+    ]
+    assert cells(section)[1][7] == "-0.200"
+    sentence = (
+        "\N{DAGGER} No method can have these numbers: Dice is at most 2 s / (1 + s), s sensitivity, for pooled counts "
+        "and for means over the same cases. Broken by PM, tumor (0.8000, at most 0.6667)."
+    )
+    assert section.notes == [sentence]
+    report = write_report([run], tmp_path / "out", Choices(experiments=experiments))
+    assert report.published is not None
+    assert f"\n{sentence}\n" in report.published.read_text()
+    assert "| PM | Tumor | Dice \N{UPWARDS ARROW} | 0.600 [0.500, 0.700] | 1 | 2 | \N{DAGGER} 0.8000 | -0.200 |" in (
+        report.published.read_text()
+    )
+    html = report.html.read_text()
+    assert f'<p class="caption">{sentence}</p>' in html
+    assert '<td class="number">\N{DAGGER} 0.8000</td>' in html
 
 
-def test_a_score_is_known_by_region_metric_and_level():
-    assert PublishedScore("t", "PM", "kits19", "tumor", "dice", "slice", 0.5).key == ("tumor", "dice", "slice")
+def test_a_paper_that_does_not_name_its_data_has_one_table(make_row, experiments):
+    file = experiments / "paper" / "published.json"
+    file.write_text(json.dumps([{**entry, "dataset": None} for entry in json.loads(file.read_text())]))
+    (section,) = published_sections([read_run(make_row("a", "PM", {"c1": 0.5}))], experiments)
+
+    assert (section.id, section.title) == ("published-paper-t1", "Beside the paper: paper/t1")
+    assert list(dict.fromkeys(row[0] for row in cells(section))) == ["PM (kits19)", "nnU-Net"]

@@ -157,7 +157,7 @@ def test_the_reference_of_a_test_case_changes_no_bit_of_its_prediction(command, 
         shutil.copytree(tmp_path / "run", runs[-1], ignore=shutil.ignore_patterns("predictions", "unprocessed"))
         config = OmegaConf.load(runs[-1] / "config.yaml")
         config.data.root, config.data.make = str(root), None
-        segment_scored_cases(runs[-1], instantiate(config.data, _convert_="all"), "cpu")
+        segment_scored_cases(runs[-1], instantiate(config.data, _convert_="all"), "cpu", painted=runs[-1] / "painted")
 
     found = 0
     for name in names:

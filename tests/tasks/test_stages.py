@@ -417,7 +417,7 @@ class TestScoredCases:
     def segmented(self, finished, folder: Path, *, favoured: int, data=None) -> Path:
         run = copied(finished.run.path, folder)
         rewrite(run, favoured=favoured)
-        segment_scored_cases(run, data or finished.dataset, "cpu")
+        segment_scored_cases(run, data or finished.dataset, "cpu", painted=run / "painted")
         return run
 
     def test_the_reference_of_a_test_case_changes_no_bit_of_its_prediction(self, root, finished, tmp_path):
@@ -459,7 +459,7 @@ class TestScoredCases:
         clean = type(method.clean)
         monkeypatch.setattr(clean, "__call__", lambda self, labels: np.where(labels == 1, np.uint8(2), labels))
 
-        segment_scored_cases(run, finished.dataset, "cpu")
+        segment_scored_cases(run, finished.dataset, "cpu", painted=run / "painted")
         regions = tuple(finished.dataset.regions)
         write_scores(run, finished.dataset, 1, Scoring(regions=regions, metrics=("dice", "jaccard"), lesions=True))
 

@@ -39,7 +39,7 @@ def reference_of(case: StoredCase) -> Sliceable:
 
 
 class ViewDataset(Dataset[dict[str, Any]]):
-    """Samples of a view by `SampleKey`: `image` float32 `(C, *roi_size)` and `label` uint8 `(1, *roi_size)`.
+    """Samples of a view by `SampleKey`: `image` float32 `(C, *roi_size)`, `label` uint8 `(1, *roi_size)`, and `case`.
 
     With an augmentation that runs on the device, samples come as they are stored instead: `image` int16, HU, and
     `label`, both of the box that the augmentation needs, and the `seed` of its draw; `finish` does what is left. What
@@ -91,7 +91,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         return sample if self.on_device else self.finish(sample)
 
     def read(self, key: SampleKey) -> dict[str, Any]:
-        """Draws a sample and reads it: `image` int16, HU, label maps, and the `seed` that its augmentation has now."""
+        """Draws a sample and reads it: `image` int16, HU, label maps, `case`, and the `seed` of its augmentation."""
         rng = key.rng(self.seed)
         rounds, place = divmod(key.index, len(self.cases))
         order = np.random.default_rng([self.seed, key.epoch, rounds, _ORDER]).permutation(len(self.cases))
@@ -108,9 +108,9 @@ class ViewDataset(Dataset[dict[str, Any]]):
         image, maps = self.view.read(case, [label] if prior is None else [label, prior], corner, shape)
         arrays = {"image": image, "label": maps[:1], **({} if prior is None else {"prior": maps[1:]})}
         tensors = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in arrays.items()}
-        return {**tensors, "seed": seed}
+        return {**tensors, "case": self.cases[number], "seed": seed}
 
-    def finish(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+    def finish(self, sample: dict[str, Any]) -> dict[str, Any]:
         """Normalises and augments a sample just read, on whatever device it is."""
         finished = {key: value for key, value in sample.items() if key != "seed"}
         finished["image"] = normalize(sample["image"], self.intensity)
@@ -120,7 +120,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
             finished = self.prior.join(finished, sample["seed"])
         return finished
 
-    def finish_again(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+    def finish_again(self, sample: dict[str, Any]) -> dict[str, Any]:
         """`finish` for a sample that was read before others, or in another process."""
         if self.augment is not None:
             self.augment.draw(self.view.roi_size, sample["seed"])

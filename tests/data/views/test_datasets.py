@@ -70,7 +70,7 @@ class TestSamples:
         for index in range(8):
             sample = dataset[SampleKey(0, index)]
 
-            assert set(sample) == {"image", "label"}
+            assert set(sample) == {"image", "label", "case"}
             assert sample["image"].shape == (VIEWS[name].channels, *VIEWS[name].roi_size)
             assert sample["label"].shape == (1, *VIEWS[name].roi_size)
             assert len(VIEWS[name].roi_size) == VIEWS[name].spatial_dims

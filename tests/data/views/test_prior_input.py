@@ -68,7 +68,7 @@ class TestChannels:
             sample = drawn[SampleKey(0, index)]
             place = place_of(sample["image"][0], case)
 
-            assert set(sample) == {"image", "label"}
+            assert set(sample) == {"image", "label", "case"}
             assert sample["image"].shape == (3, 5, 6, 6)
             for channel, value in enumerate([1, 2], start=1):
                 np.testing.assert_array_equal(sample["image"][channel], padded[place] == value)
