@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from kidney_lab.composition.messages import to_plain
@@ -47,10 +48,12 @@ class RunFolder:
     Args:
         path: of the folder.
         record: what `run.json` holds.
+        sweep: folder of the sweep whose job the run is; None: of none.
     """
 
     path: Path
     record: dict[str, Any] = field(default_factory=dict)
+    sweep: Path | None = None
 
     @classmethod
     def open(cls, config: DictConfig) -> "RunFolder":
@@ -60,7 +63,8 @@ class RunFolder:
             InputError: the folder holds a run already and `resume` does not name it.
         """
         hydra = HydraConfig.get()
-        run = cls(Path(hydra.runtime.output_dir))
+        sweep = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
+        run = cls(Path(hydra.runtime.output_dir), sweep=sweep)
         record = run.path / "run.json"
         if record.is_file():
             run.record = json.loads(record.read_text(encoding="utf-8"))

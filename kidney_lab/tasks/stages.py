@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -21,6 +22,7 @@ from kidney_lab.methods.folds import held_out, training_cases
 from kidney_lab.methods.pipeline import enabled_stages
 from kidney_lab.methods.stage import Stage
 from kidney_lab.tasks.run_folder import RunFolder
+from kidney_lab.tasks.shared_stages import take_stage, training_key
 
 FOLDS = "folds"
 """Folder of a stage, and key of `run.json`, for networks that were trained on parts of the training cases."""
@@ -67,29 +69,35 @@ class StageTraining:
                 warm_start(stage.module, Path(init), name)
 
     def train(self) -> None:
-        """Trains every stage that is not finished, in order."""
+        """Trains every stage that is not finished, in order; in a sweep one that another job has trained is taken."""
         for name in self.stages:
             if name in self.run.record["stages"]:
                 continue
-            stage: Stage = instantiate(self.stages[name], _convert_="all")
-            train_priors = val_priors = None
-            if stage.earlier is not None:
-                val_priors = self._priors(stage.earlier.stage, stage.grid, self.dataset.split.val)
-                train_priors = self._training_priors(stage)
-            pl.seed_everything(self.config.seed, workers=True, verbose=False)  # whatever stages came before
-            self.run.record["stages"][name] = fit_stage(
-                name,
-                config=self.config,
-                dataset=self.dataset,
-                split=self.dataset.split,
-                store=self._store(stage.grid),
-                checkpoints=self._folder(name),
-                precision=self.precision,
-                train_priors=train_priors,
-                val_priors=val_priors,
-                contained=None if stage.contains is None else self._folder(stage.contains) / CHECKPOINT,
-            )
+            key = training_key(self.config, name, self.dataset.split)
+            taken = take_stage(self.run, name, key, self._folder(name))
+            self.run.record["stages"][name] = taken or {"key": key, **self._fit(name)}
             self.run.update()
+
+    def _fit(self, name: str) -> dict[str, Any]:
+        """Trains a stage, by what those before it predict; returns what `run.json` says of it."""
+        stage: Stage = instantiate(self.stages[name], _convert_="all")
+        train_priors = val_priors = None
+        if stage.earlier is not None:
+            val_priors = self._priors(stage.earlier.stage, stage.grid, self.dataset.split.val)
+            train_priors = self._training_priors(stage)
+        pl.seed_everything(self.config.seed, workers=True, verbose=False)  # whatever stages came before
+        return fit_stage(
+            name,
+            config=self.config,
+            dataset=self.dataset,
+            split=self.dataset.split,
+            store=self._store(stage.grid),
+            checkpoints=self._folder(name),
+            precision=self.precision,
+            train_priors=train_priors,
+            val_priors=val_priors,
+            contained=None if stage.contains is None else self._folder(stage.contains) / CHECKPOINT,
+        )
 
     def _training_priors(self, stage: Stage) -> Priors | None:
         """What the training samples of a stage take from the stage before it; None where that is the reference."""

@@ -75,18 +75,19 @@ def recipe(root: Path, *overrides: str, make: bool = False):
         return compose("config", overrides=["model=cascade_unet", *cases, *paths, *fast, *overrides])
 
 
-def training(root: Path, run: Path, *overrides: str, make: bool = False) -> StageTraining:
+def training(root: Path, run: Path, *overrides: str, make: bool = False, sweep: bool = False) -> StageTraining:
     """A training in fresh objects, as a new process would have them; goes on with a run that is there."""
     config = recipe(root, *overrides, make=make)
-    record = {"stages": {}}
+    record = {"stages": {}, "commit": "abc", "dirty": False, "versions": {}}
     if (run / "run.json").is_file():
         record = json.loads((run / "run.json").read_text())
     dataset = instantiate(config.data, _convert_="all")
-    return StageTraining(RunFolder(run, record), config, dataset, device=CPU, precision="32-true")
+    folder = RunFolder(run, record, sweep=run.parent if sweep else None)
+    return StageTraining(folder, config, dataset, device=CPU, precision="32-true")
 
 
-def train(root: Path, run: Path, *overrides: str, make: bool = False) -> StageTraining:
-    made = training(root, run, *overrides, make=make)
+def train(root: Path, run: Path, *overrides: str, make: bool = False, sweep: bool = False) -> StageTraining:
+    made = training(root, run, *overrides, make=make, sweep=sweep)
     with made.run.recording(made.config):
         made.run.update(precision=made.precision)
         made.train()
@@ -190,6 +191,25 @@ class TestBookkeeping:
             predicted = predict_stage(coarse, store[case].image[...], None, device=CPU, precision="32-true")
             expected = prior_labels(predicted, onto[case].shape, coarse.module.output)
             np.testing.assert_array_equal(Priors(folder)[case].label[...], expected)
+
+
+class TestSweep:
+    def test_a_job_that_differs_in_stage_2_ends_as_if_it_had_trained_stage_1_itself(self, root, tmp_path, monkeypatch):
+        widths = "model.channels=[4,8,4]"
+        train(root, tmp_path / "sweep" / "0", sweep=True)
+        alone = train(root, tmp_path / "alone", widths).run
+        fitted = []
+        fit_stage = tasks.fit_stage
+        monkeypatch.setattr(tasks, "fit_stage", lambda name, **given: (fitted.append(name), fit_stage(name, **given))[1])
+
+        run = train(root, tmp_path / "sweep" / "1", widths, sweep=True).run
+
+        assert fitted == ["fine"]
+        assert run.record["stages"]["coarse"]["taken_from"] == "0"
+        for stage in ("coarse", "fine"):
+            expected = weights(alone.path, stage)
+            assert all(torch.equal(value, expected[key]) for key, value in weights(run.path, stage).items())
+        assert (run.path / "epochs.csv").read_bytes() == (alone.path / "epochs.csv").read_bytes()
 
 
 class TestPriorOfStage2:
