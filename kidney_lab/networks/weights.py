@@ -157,7 +157,7 @@ def _load(network: nn.Module, state: State, *, anew: tuple[str, ...], source: st
     if wrong:
         raise InputError(
             f"{source} does not fit the network: {counted(len(wrong), 'weight')} missing, too many or of another "
-            f"shape, {wrong[0]} first; choose the model.backbone that the file is of."
+            f"shape, {wrong[0]} first; choose the model.backbone and model.channels that the file is of."
         )
     return sorted(missing)
 

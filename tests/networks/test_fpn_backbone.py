@@ -19,6 +19,15 @@ def test_five_levels_of_256_channels_each_half_the_size_of_the_last():
     ]
 
 
+def test_a_pyramid_can_be_narrower_and_its_first_layers_learn_as_they_would_in_a_wider_one():
+    backbone = fpn_backbone("resnet18", norm="frozen_batch", out_channels=64)
+
+    assert {level.shape[1] for level in backbone(torch.zeros(1, 3, 64, 64)).values()} == {64}
+    assert frozen_parts(backbone) == {"conv1", "layer1"}
+    laterals = [tuple(lateral[0].weight.shape[:2]) for lateral in backbone.fpn.inner_blocks]
+    assert laterals == [(64, 64), (64, 128), (64, 256), (64, 512)]
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_group_norm_fits_every_backbone_and_all_of_it_learns(name):
     with torch.device("meta"):

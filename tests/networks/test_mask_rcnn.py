@@ -270,6 +270,30 @@ def test_flops_of_the_paper_s_network_are_those_of_its_layers_with_every_box_tak
     assert multiply_adds == pytest.approx(body + pyramid + proposals + 1000 * box + 20 * mask, rel=0.005)
 
 
+def test_fewer_channels_narrow_pyramid_and_heads_by_the_layers_own_sizes():
+    model = network(channels=64)
+
+    box = 64 * 7 * 7 * 256 + 256 + 256 * 256 + 256 + 256 * (3 + 12) + 3 + 12
+    mask = 4 * (64 * 64 * 9 + 64) + (64 * 64 * 4 + 64) + (64 * 3 + 3)
+    proposals = (64 * 64 * 9 + 64) + (64 + 1) * 3 * (1 + 4)
+    pyramid = sum(c * 64 + 64 for c in (64, 128, 256, 512)) + 4 * (64 * 64 * 9 + 64)
+    counts = [sum(p.numel() for p in part.parameters()) for part in (model.roi_heads, model.rpn, model.backbone.fpn)]
+    assert counts == [box + mask, proposals, pyramid]
+
+
+def test_fewer_channels_learn_and_find_as_many_maps_of_the_same_size():
+    model, label = network(channels=64, box_score_thresh=0.0), torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    label[..., 10:40, 20:50] = 1
+
+    losses = model.losses(torch.rand(1, 1, 64, 64), batch_instances(label))
+    sum(losses.values()).backward()
+    (found,) = model.eval()(torch.rand(1, 1, 64, 64))
+
+    learning = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in learning)
+    assert found["mask_logits"].shape == (4, 3, 28, 28)
+
+
 def test_what_it_cannot_be_built_of_is_refused():
     for arguments, message in (
         ({"in_channels": 5}, "1 or 3 channels, not 5"),

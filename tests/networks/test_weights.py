@@ -172,7 +172,7 @@ def test_files_of_another_network_are_refused_in_one_sentence(tmp_path):
     ):
         assert message(wrong) == (
             "does not fit the network: 1 weight missing, too many or of another shape, "
-            f"{name} first; choose the model.backbone that the file is of."
+            f"{name} first; choose the model.backbone and model.channels that the file is of."
         )
     assert "does not fit the network: " in message(own, network(backbone="resnet34"))
 

@@ -50,7 +50,10 @@ def test_its_settings_work(overrides):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model.stages.detector.enabled=false"], r"The stage refit contains the stage detector, which is not enabled"),
+        (
+            ["+model.stages.detector.enabled=false"],
+            r"The stage refit contains the stage detector, which is not enabled",
+        ),
         (["model.weights=nowhere.pt"], r"model\.weights=nowhere\.pt is no file"),
         (["view.neighbours=2"], r"takes slices of 1 or 3 channels, not 5: set view\.neighbours to 0 or 1"),
         (["model.refit.groups=x"], r"model\.refit\.groups=x is unknown: choose one of heatmap, kmeans, none"),
@@ -141,7 +144,7 @@ def test_what_it_predicts_does_not_depend_on_the_reference(run, tmp_path, monkey
         changed = replace(dataset.cases[case], label=noise(dataset.cases[case].label, tmp_path / f"{case}.nii.gz"))
         monkeypatch.setitem(dataset.cases, case, changed)
 
-    segment_scored_cases(other, dataset, "cpu")
+    segment_scored_cases(other, dataset, "cpu", painted=tmp_path / "painted")
 
     found = [read_volume(other / "predictions" / f"{case}.nii.gz").array for case in dataset.split.test]
     for case, labels in zip(dataset.split.test, found, strict=True):
