@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -113,7 +114,10 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
     on_interrupt = signal.getsignal(signal.SIGINT)
     exit_code = 1
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        with warnings.catch_warnings():
+            # What the stage saved before is no training that could be overwritten.
+            warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         exit_code = 0
     except SystemExit as error:
         if trainer.interrupted:
