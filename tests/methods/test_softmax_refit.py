@@ -211,4 +211,4 @@ def test_ranks_put_their_pixels_together(monkeypatch):
     learned._start()
 
     assert torch.equal(fitted[0].heat, torch.cat([own.heat, other.heat]))
-    assert learned.reservoirs["tumor"]._positive._budget == 500
+    assert learned.reservoirs["tumor"]._budget == 1000
