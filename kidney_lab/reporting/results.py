@@ -26,7 +26,7 @@ KEPT = (
 )
 """What is kept of a run's record; its paths are not, since they mean nothing elsewhere."""
 
-
+_OF_THE_MACHINE = ("data.root=", "prepare.root=", "hydra.")
 _TESTS = ("wilcoxon_p", "wilcoxon_p_holm", "t_p", "t_p_holm", "rank_biserial", "cohens_dz")
 
 
@@ -45,7 +45,7 @@ def results_json(contents: Contents) -> str:
 
 def _result(run: Run, contents: Contents) -> dict[str, Any]:
     data = {key: value for key, value in run.data.items() if key != "root"}
-    overrides = [item for item in run.record.get("overrides", []) if not item.startswith(("data.root=", "hydra."))]
+    overrides = [item for item in run.record.get("overrides", []) if not item.startswith(_OF_THE_MACHINE)]
     differences = _differences(run, contents.differences)
     strata = {row.stratum: _stratum(row) for row in contents.strata if row.run == run.name}
     return {

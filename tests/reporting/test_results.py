@@ -5,7 +5,7 @@ from kidney_lab.reporting.html import write_report
 
 def test_results_carry_scores_and_provenance_but_no_paths(make_run, tmp_path):
     run = make_run(
-        overrides=["model=unet3d", "data.root=/elsewhere/mine/kits19", "hydra.run.dir=x"],
+        overrides=["model=unet3d", "data.root=/elsewhere/mine/kits19", "prepare.root=/fast", "hydra.run.dir=x"],
         data={"name": "kits19", "root": "/elsewhere/mine/kits19", "synthesized": True, "n_test": 4, "split_hash": "a"},
     )
     text = write_report([run], tmp_path / "out").results.read_text()
