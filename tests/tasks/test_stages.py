@@ -200,7 +200,12 @@ class TestSweep:
         alone = train(root, tmp_path / "alone", widths).run
         fitted = []
         fit_stage = tasks.fit_stage
-        monkeypatch.setattr(tasks, "fit_stage", lambda name, **given: (fitted.append(name), fit_stage(name, **given))[1])
+
+        def noted(name, **settings):
+            fitted.append(name)
+            return fit_stage(name, **settings)
+
+        monkeypatch.setattr(tasks, "fit_stage", noted)
 
         run = train(root, tmp_path / "sweep" / "1", widths, sweep=True).run
 
