@@ -292,6 +292,29 @@ def test_the_recipe_of_the_improved_v_net_is_its_paper_s():
     assert plain["augment"]["spatial"]["rotate_range"] == pytest.approx([torch.pi / 12, 0, 0], abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("row", "added"),
+    [
+        ("+ fusion", {"model.fusion"}),
+        ("+ channel", {"model.channel_attention"}),
+        ("+ spatial", {"model.spatial_attention"}),
+        ("+ fusion + both", {"model.fusion", "model.channel_attention", "model.spatial_attention"}),
+        ("+ shortcut", {"model.shortcut"}),
+        ("+ boundary", {"loss.boundary_weight"}),
+    ],
+)
+def test_a_row_of_the_module_ablation_is_v_net_and_what_its_name_says(row, added):
+    rows = OmegaConf.load(config_folder().parent / "experiments" / "attention_vnet" / "sec3_ablation.yaml").rows
+    full, plain, one = (
+        composed(*rows[name], "logger=none") for name in ("Improved V-Net", "extra: V-Net", f"extra: {row}")
+    )
+    parts = ("fusion", "channel_attention", "spatial_attention", "shortcut")
+    keys = {"loss.boundary_weight", *(f"model.{part}" for part in parts)}
+
+    assert {key for key in keys if OmegaConf.select(plain, key) != OmegaConf.select(full, key)} == keys
+    assert {key for key in keys if OmegaConf.select(one, key) != OmegaConf.select(plain, key)} == added
+
+
 def test_cysts_weigh_as_kidney_where_the_data_names_them():
     assert resolved(ATTENTION_VNET, "data=kits21", "data.root=x")["loss"]["weight"] == [0.2, 0.8, 1.5, 0.8]
 
