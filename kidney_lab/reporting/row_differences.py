@@ -20,14 +20,17 @@ from kidney_lab.reporting.published_scores import ScoreKey
 from kidney_lab.reporting.row_groups import RowGroup
 from kidney_lab.reporting.sections import TableRow, TableSection
 
-HEADER: Final = ("Rows", "Score", "Difference, mean [95% CI]", "Cases", "Runs", "Wilcoxon p (Holm)")
+HEADER: Final = (
+    *("Rows", "Score", "Difference, mean [95% CI]", "Cases", "Runs"),
+    *("Wilcoxon p (Holm)", "t-test p (Holm)"),
+)
 N_TEXT: Final = 2
 """Columns of words under `HEADER`."""
 
 _CAPTION: Final = (
     "The first row of each pair minus the second, case by case, with 95 % confidence intervals (bootstrap over cases, "
-    "BCa); p of Wilcoxon's signed-rank test, two-sided, and in brackets corrected by Holm over all {n} comparisons of "
-    "this table. Cases where either value is undefined are left out. {arrows}"
+    "BCa); p of Wilcoxon's signed-rank test and of the paired t-test, two-sided, and in brackets corrected by Holm "
+    "over all {n} comparisons of this table. Cases where either value is undefined are left out. {arrows}"
 )
 _AVERAGED: Final = (
     "A row's scores are averaged over its runs (seeds) case by case before they are compared. Intervals and tests are "
@@ -92,12 +95,9 @@ def between_section(group: RowGroup) -> TableSection | None:
     found = row_differences(pairs, keys)
     if len({row.row for row in group.rows}) < 2 or not (found or notes):
         return None
-    corrected = holm([difference.paired.wilcoxon_p for difference in found])
     rows = [
-        TableRow(
-            "", None, _cells(difference, p), kind="" if index and found[index - 1].pair == difference.pair else "group"
-        )
-        for index, (difference, p) in enumerate(zip(found, corrected, strict=True))
+        TableRow("", None, cells, kind="" if index and found[index - 1].pair == found[index].pair else "group")
+        for index, cells in enumerate(difference_cells(found))
     ]
     taking_part = {row for difference in found for row in difference.pair}
     return TableSection(
@@ -140,17 +140,29 @@ def _apart(row: MeasuredRow, other: MeasuredRow, metrics: Sequence[str]) -> str 
     return next((sentence for run in rest if (sentence := apart(run, first, metrics))), None)
 
 
-def _cells(difference: RowDifference, corrected_p: float) -> list[str]:
+def difference_cells(found: Sequence[RowDifference]) -> list[list[str]]:
+    """Formats differences under `HEADER`, the p-values of each test corrected over all of them."""
+    corrected = zip(
+        holm([difference.paired.wilcoxon_p for difference in found]),
+        holm([difference.paired.t_p for difference in found]),
+        strict=True,
+    )
+    return [_cells(difference, *p) for difference, p in zip(found, corrected, strict=True)]
+
+
+def _cells(difference: RowDifference, wilcoxon_holm: float, t_holm: float) -> list[str]:
     row, other = difference.pair
     region, metric, _ = difference.key
-    gap = difference.paired.difference
+    paired = difference.paired
+    gap = paired.difference
     return [
         f"{row.title} minus {other.title}",
         score_title(region or "", metric),
         signed_with_interval(gap),
         f"{gap.n} of {gap.n + gap.n_undefined}",
         f"{len(row.runs)} and {len(other.runs)}",
-        f"{p_value(difference.paired.wilcoxon_p)} ({p_value(corrected_p)})",
+        f"{p_value(paired.wilcoxon_p)} ({p_value(wilcoxon_holm)})",
+        f"{p_value(paired.t_p)} ({p_value(t_holm)})",
     ]
 
 
