@@ -15,9 +15,9 @@ from kidney_lab.reporting.differences import apart, comparable, judges, score_ti
 from kidney_lab.reporting.formatting import decimal, p_value, signed_with_interval, words
 from kidney_lab.reporting.measured import MeasuredRow, averaged, compared_rows
 from kidney_lab.reporting.metric_words import ARROWS, metric_name
-from kidney_lab.reporting.published import case_values
 from kidney_lab.reporting.published_scores import ScoreKey
 from kidney_lab.reporting.row_groups import RowGroup
+from kidney_lab.reporting.row_scores import case_values
 from kidney_lab.reporting.sections import TableRow, TableSection
 
 HEADER: Final = (
