@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from kidney_lab.metrics.ambiguity import BLURRY, CRISP
+from kidney_lab.metrics.strata import STRATA
 
 Better = Literal["higher", "lower", "neither"]
 
@@ -19,8 +20,8 @@ PAPER_ONLY: Final = ("leaderboard_rank",)
 BORDER_METRICS: Final = {BLURRY: "dice_blurry_edges", CRISP: "dice_crisp_edges"}
 """Dice of a region in the cases where its border is such."""
 
-SMALL: Final = {"under_10_mm": "under 10 mm", "under_2_cm": "under 2 cm", "under_10_cm3": "under 10 cm³"}
-"""Columns of `strata.csv` that say of a case with tumors whether they are small."""
+SMALL: Final = {column: STRATA[column][True] for column in ("under_10_mm", "under_2_cm", "under_10_cm3")}
+"""Columns of `strata.csv` that say of a case with tumors whether they are small, and the stratum's name if so."""
 
 _OVERLAP: Final = {"dice": "Dice", "jaccard": "Jaccard index (IoU)"}
 

@@ -4,7 +4,7 @@ More trainings are not more cases: a row's scores are averaged over them case by
 told beside the tests.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,12 +27,12 @@ HEADER: Final = (
 N_TEXT: Final = 2
 """Columns of words under `HEADER`."""
 
-_CAPTION: Final = (
+CAPTION: Final = (
     "The first row of each pair minus the second, case by case, with 95 % confidence intervals (bootstrap over cases, "
     "BCa); p of Wilcoxon's signed-rank test and of the paired t-test, two-sided, and in brackets corrected by Holm "
     "over all {n} comparisons of this table. Cases where either value is undefined are left out. {arrows}"
 )
-_AVERAGED: Final = (
+AVERAGED: Final = (
     "A row's scores are averaged over its runs (seeds) case by case before they are compared. Intervals and tests are "
     "over cases, not over trainings: they say what other patients might change, and nothing of what other seeds would."
 )
@@ -61,12 +61,15 @@ def choose_pairs(group: RowGroup) -> list[tuple[str, str]]:
     return compared_rows(group.runs) or [(name, names[0]) for name in names[1:]]
 
 
-def row_differences(pairs: Iterable[RowPair], keys: Sequence[ScoreKey]) -> list[RowDifference]:
+def row_differences(
+    pairs: Iterable[RowPair], keys: Sequence[ScoreKey], *, cases: Collection[str] | None = None
+) -> list[RowDifference]:
     """Compares rows case by case.
 
     Args:
         pairs: rows that were scored on the same cases.
         keys: scores, which are compared by their size where they are better near zero.
+        cases: on which they are compared; None: all.
 
     Returns:
         Pair by pair the scores that both rows have.
@@ -76,6 +79,7 @@ def row_differences(pairs: Iterable[RowPair], keys: Sequence[ScoreKey]) -> list[
         first, second = (averaged(comparable(table) for table in row.tables) for row in pair)
         for key in keys:
             values = pd.concat([case_values(first, key, keys), case_values(second, key, keys)], axis="columns")
+            values = values if cases is None else values[values.index.isin(list(cases))]
             if values.notna().any().all():
                 found.append(RowDifference(pair, key, compare_pair(values.iloc[:, 0], values.iloc[:, 1])))
     return found
@@ -91,7 +95,7 @@ def between_section(group: RowGroup) -> TableSection | None:
         The table, whose p-values are corrected together, and why rows are not in it; None where there are no two rows.
     """
     keys = [key for key in group.keys if judges(key[1])]
-    pairs, notes = _pairs_of(group)
+    pairs, notes = comparable_pairs(group)
     found = row_differences(pairs, keys)
     if len({row.row for row in group.rows}) < 2 or not (found or notes):
         return None
@@ -103,17 +107,17 @@ def between_section(group: RowGroup) -> TableSection | None:
     return TableSection(
         id=f"between-{group.id}",
         title=f"Between the rows: {group.table} on {group.data}",
-        caption=_CAPTION.format(n=len(found), arrows=ARROWS),
+        caption=CAPTION.format(n=len(found), arrows=ARROWS),
         header=HEADER,
         rows=rows,
-        notes=[*_synthesized(group), *notes],
-        explanations=[_AVERAGED, *_spreads([row for row in group.rows if row in taking_part], keys)] if found else [],
+        notes=[*synthesized_note(group), *notes],
+        explanations=[AVERAGED, *_spreads([row for row in group.rows if row in taking_part], keys)] if found else [],
         by_run=False,
         n_text=N_TEXT,
     )
 
 
-def _pairs_of(group: RowGroup) -> tuple[list[RowPair], list[str]]:
+def comparable_pairs(group: RowGroup) -> tuple[list[RowPair], list[str]]:
     """Pairs that can be compared, and sentences on those that cannot."""
     pairs: list[RowPair] = []
     notes: list[str] = []
@@ -188,7 +192,8 @@ def _name(region: str | None, metric: str) -> str:
     return f"{words(region)}, {metric_name(metric)}" if region else metric_name(metric)
 
 
-def _synthesized(group: RowGroup) -> list[str]:
+def synthesized_note(group: RowGroup) -> list[str]:
+    """A sentence where images are made up."""
     if not group.synthesized:
         return []
     return [

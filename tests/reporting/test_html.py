@@ -268,6 +268,7 @@ def test_scores_by_tumor_size_follow_where_strata_are_known(make_run, make_score
     assert [row[:3] for row in page.tables["strata-table"]] == [
         ["Stratum", "Cases", "Dice ↑, mean [95% CI]"],
         ["<=2 cm", "1", "0.900"],
+        ["2-4 cm", "0", "no case in this stratum"],
         ["4-7 cm", "2", "0.600 [0.500, 0.700]"],
         [">7 cm", "1", "—"],
     ]
