@@ -74,8 +74,8 @@ class Contents:
 
     @property
     def left_out(self) -> list[str]:
-        """Sentences on what the tables leave out."""
-        return [sentence for section in self.sections for sentence in section.notes]
+        """Sentences on what the tables leave out, each once."""
+        return list(dict.fromkeys(sentence for section in self.sections for sentence in section.notes))
 
 
 def collect(paths: Sequence[Path], choices: Choices) -> Contents:

@@ -192,10 +192,8 @@ def _name(region: str | None, metric: str) -> str:
     return f"{words(region)}, {metric_name(metric)}" if region else metric_name(metric)
 
 
-def synthesized_note(group: RowGroup) -> list[str]:
-    """A sentence where images are made up."""
+def synthesized_note(group: RowGroup, numbers: str = "differences") -> list[str]:
+    """A sentence where images are made up: what such numbers do not say."""
     if not group.synthesized:
         return []
-    return [
-        f"SYNTHESIZED: the images of {group.data} are made up, so that these differences say nothing about patients."
-    ]
+    return [f"SYNTHESIZED: the images of {group.data} are made up, so that these {numbers} say nothing about patients."]

@@ -81,7 +81,7 @@ def _scores_section(group: RowGroup, scores: Sequence[StratumScores], by: str, n
         caption=f"{strata_caption(by)} {_AVERAGED}",
         header=("Stratum", "Row", "Cases", "Runs", *(f"{metric_title(metric)}, mean [95% CI]" for metric in shown)),
         rows=rows,
-        notes=[*between.synthesized_note(group), *notes],
+        notes=[*between.synthesized_note(group, "scores"), *notes],
         by_run=False,
         n_text=2,
     )

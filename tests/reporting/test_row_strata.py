@@ -104,8 +104,10 @@ def test_one_row_has_its_scores_alone(sections):
 
 
 def test_made_up_images_are_said_to_be_so(sections):
-    for section in sections(("A", A, {"data": PHANTOM}), ("B", B1, {"data": PHANTOM})):
-        assert section.notes[0].startswith("SYNTHESIZED: the images of phantom are made up")
+    found = sections(("A", A, {"data": PHANTOM}), ("B", B1, {"data": PHANTOM}))
+
+    made_up = "SYNTHESIZED: the images of phantom are made up, so that these {} say nothing about patients."
+    assert [section.notes for section in found] == [[made_up.format("scores")], [made_up.format("differences")]]
 
 
 def test_a_report_shows_rows_once_other_runs_by_themselves_and_keeps_every_run_s_strata(
