@@ -26,6 +26,7 @@ from kidney_lab.networks.dual_attention import AttentionOrder, DualAttention
 from kidney_lab.networks.feature_fusion import FeatureFusion, Normalize
 from kidney_lab.networks.mutual_information import Estimator
 from kidney_lab.networks.vnet_blocks import Downsampling, TwoConvolutions, strided, upsampling
+from kidney_lab.numbers import is_whole
 
 
 class SegmentationAndContour(NamedTuple):
@@ -152,7 +153,13 @@ class AttentionVNet(nn.Module):
 
 
 def _check_settings(channels: Sequence[int], stem_stride: Sequence[int]) -> None:
-    if len(channels) < 2 or min(channels) < 1:
-        raise InputError(f"model.channels={list(channels)} is no V-Net: name the channels of two or more levels.")
-    if len(stem_stride) != 3 or min(stem_stride) < 1:
-        raise InputError(f"model.stem_stride={list(stem_stride)} is no stride: write three whole numbers from 1 on.")
+    if not _are_counts(channels) or len(channels) < 2:
+        raise InputError(
+            f"model.channels={channels} is no V-Net: name the channels of two or more levels, whole numbers from 1 on."
+        )
+    if not _are_counts(stem_stride) or len(stem_stride) != 3:
+        raise InputError(f"model.stem_stride={stem_stride} is no stride: write three whole numbers from 1 on.")
+
+
+def _are_counts(values: object) -> bool:
+    return isinstance(values, Sequence) and all(is_whole(value) and value >= 1 for value in values)

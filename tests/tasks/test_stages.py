@@ -200,7 +200,9 @@ class TestSweep:
         alone = train(root, tmp_path / "alone", widths).run
         fitted = []
         fit_stage = tasks.fit_stage
-        monkeypatch.setattr(tasks, "fit_stage", lambda name, **given: (fitted.append(name), fit_stage(name, **given))[1])
+        monkeypatch.setattr(
+            tasks, "fit_stage", lambda name, **given: (fitted.append(name), fit_stage(name, **given))[1]
+        )
 
         run = train(root, tmp_path / "sweep" / "1", widths, sweep=True).run
 
