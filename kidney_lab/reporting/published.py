@@ -87,16 +87,20 @@ def _section(
     keys: Sequence[ScoreKey],
 ) -> TableSection:
     names = dict.fromkeys([*(score.row for score in published), *(row.row for row in measured)])
+    runs_of = {score.row: score.runs_of for score in published if score.runs_of}
     contradictions = check_published(published)
     marked = marked_scores(contradictions)
     rows = []
     for name in names:
         own = {score.key: score.value for score in published if score.row == name}
         marks = {key for row, key in marked if row == name}
-        of_it = [row for row in measured if row.row == name]
+        of_it = [row for row in measured if row.row == runs_of.get(name, name)]
         for row in of_it:
-            wanted = [key for key in keys if key[1] not in GAINS or key in own]  # others stand between the rows
-            rows += _lines(_title(row, dataset), len(row.runs), row_scores(row, wanted, measured), own, keys, marks)
+            # Other gains stand between the rows, other scores of a row that has two names at its first.
+            wanted = [key for key in keys if key in own or (key[1] not in GAINS and name not in runs_of)]
+            rows += _lines(
+                _title(name, row, dataset), len(row.runs), row_scores(row, wanted, measured), own, keys, marks
+            )
         if not of_it:
             rows += _lines(name, 0, {}, own, keys, marks)
     return TableSection(
@@ -154,10 +158,10 @@ def _cases(interval: Interval) -> str:
     return str(interval.n) if interval.n else MISSING
 
 
-def _title(row: MeasuredRow, dataset: str | None) -> str:
+def _title(name: str, row: MeasuredRow, dataset: str | None) -> str:
     data = [] if row.dataset == dataset else [row.dataset]
     marks = [*data, *(["SYNTHESIZED"] if row.synthesized else []), *row.changes]
-    return f"{row.row} ({', '.join(marks)})" if marks else row.row
+    return f"{name} ({', '.join(marks)})" if marks else name
 
 
 def _notes(dataset: str | None, measured: Sequence[MeasuredRow]) -> list[str]:

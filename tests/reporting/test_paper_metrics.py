@@ -49,7 +49,7 @@ def run_row(make_run):
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_number_of_a_paper_stands_beside_what_its_row_measured(run_row, paper):
     published = read_published(EXPERIMENTS / paper / "published.json")
-    rows = dict.fromkeys((score.table, score.row, score.dataset or "kits19") for score in published)
+    rows = dict.fromkeys((score.table, score.runs_of or score.row, score.dataset or "kits19") for score in published)
     runs = [run_row(str(number), paper, *row) for number, row in enumerate(rows)]
 
     printed = [row.cells for section in published_sections(runs, EXPERIMENTS) for row in section.rows]
