@@ -97,10 +97,9 @@ def _section(
         of_it = [row for row in measured if row.row == runs_of.get(name, name)]
         for row in of_it:
             # Other gains stand between the rows, other scores of a row that has two names at its first.
-            wanted = [key for key in keys if key in own or (key[1] not in GAINS and name not in runs_of)]
-            rows += _lines(
-                _title(name, row, dataset), len(row.runs), row_scores(row, wanted, measured), own, keys, marks
-            )
+            has = row_scores(row, keys, measured)
+            shown = {k: score for k, score in has.items() if k in own or (k[1] not in GAINS and name not in runs_of)}
+            rows += _lines(_title(name, row, dataset), len(row.runs), shown, own, keys, marks)
         if not of_it:
             rows += _lines(name, 0, {}, own, keys, marks)
     return TableSection(
