@@ -54,7 +54,7 @@ class Gain:
 
 
 GAINS: Final = {
-    "dice_gain_of_improved_v_net": Gain("dice", of="Improved V-Net"),
+    **{f"{name}_gain_of_improved_v_net": Gain(name, of="Improved V-Net") for name in ("dice", PARAMETERS, SECONDS)},
     **{f"{metric}_gain_{column}": Gain(name, over="V-Net") for name, (metric, column) in STRATUM_METRICS.items()},
 }
 """Gains that papers print in the place of a comparator's scores."""
@@ -65,6 +65,8 @@ TITLES: Final[dict[str, tuple[str, Better]]] = {
     **{name: (f"{_OVERLAP[metric]}, {SMALL[column]}", "higher") for name, (metric, column) in STRATUM_METRICS.items()},
     MISSED: (f"Share of cases without any tumor found, {SMALL[MISSED_STRATUM]}", "lower"),
     "dice_gain_of_improved_v_net": ("Dice, by how much that of Improved V-Net is larger", "neither"),
+    f"{PARAMETERS}_gain_of_improved_v_net": ("Parameters (M), by how many more Improved V-Net has", "neither"),
+    f"{SECONDS}_gain_of_improved_v_net": ("Time per case (s), by how much longer Improved V-Net takes", "neither"),
     **{
         f"{metric}_gain_{column}": (f"{_OVERLAP[metric]}, {SMALL[column]}, gain over V-Net", "higher")
         for metric, column in STRATUM_METRICS.values()

@@ -27,7 +27,7 @@ _CAPTION: Final = (
 )
 _JACCARD: Final = " The Jaccard index of a case is that of its Dice, D / (2 - D), where it was not scored itself."
 _NO_REGION: Final = " A score of no region is the mean over the regions whose Dice the table has."
-_GAIN: Final = " A gain is the difference of two rows, case by case, and not relative to either."
+_GAIN: Final = " A gain is the difference of two rows, of scores case by case, and not relative to either."
 _SECONDS: Final = " The time per case is that of the machine that ran it."
 
 

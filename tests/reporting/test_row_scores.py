@@ -69,7 +69,7 @@ def test_gains_stand_in_the_table_where_the_paper_prints_them_and_are_explained(
     assert section.rows[0].cells[2:] == [
         *("Dice, by how much that of Improved V-Net is larger", "0.100 [0.100, 0.100]", "1", "4", "0.0670", "+0.033"),
     ]
-    assert "A gain is the difference of two rows, case by case" in section.caption
+    assert "A gain is the difference of two rows, of scores case by case" in section.caption
     assert "machine" not in section.caption
 
 
@@ -86,6 +86,19 @@ def test_costs_are_averaged_over_runs_and_have_no_cases(rows):
         "parameters_in_millions": (31.2, 0),
         "seconds_per_case": (1.5, 0),
     }
+
+
+def test_a_network_s_gain_is_the_difference_of_two_networks(rows):
+    def network(row, parameters):
+        return row, [0.5] * 4, {"stages": {"a": {"parameters": parameters}}, "overrides": []}
+
+    runs = rows(network("without fusion", 28_100_000), network("Improved V-Net", 28_402_000))
+    (table,) = measured_rows(runs).values()
+    key = (None, "parameters_in_millions_gain_of_improved_v_net", None)
+
+    found = row_scores(table[0], [key], table)[key]
+
+    assert (found.mean, found.n) == (pytest.approx(0.302), 0)
 
 
 def test_a_score_of_no_region_is_the_mean_over_the_regions_whose_dice_the_table_has():
