@@ -68,6 +68,7 @@ VALUES = [
     [ATTENTION_VNET, "model.mi=histogram", "model.mi_normalize=none", "model.mi_detach=false"],
     [ATTENTION_VNET, "intensity=attention_vnet", "model.mi_normalize=sum", "model.residual=false"],
     [*PLAIN_VNET, "model.shortcut=false", "loss=class_weighted"],
+    [ATTENTION_VNET, "model.shortcut_join=beside"],
     ["model.output=labels", "loss=boundary_weighted"],
     ["model=rau_net", "view.neighbours=1", "model.output=labels"],
     ["model=difficulty_unet", "model.adversarial=none", "loss.difficulty=false"],

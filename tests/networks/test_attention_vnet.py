@@ -112,6 +112,7 @@ def test_the_plain_weights_of_one_seed_are_the_same_whichever_part_is_on(switch:
     "settings",
     [
         *({switch: True} for switch in SWITCHES),
+        {"shortcut": True, "shortcut_join": "beside"},
         dict.fromkeys(SWITCHES, True),
         dict.fromkeys(SWITCHES, True) | {"attention_order": "parallel", "residual": False, "stem_stride": (1, 1, 1)},
         {"fusion": True, "mi": "histogram", "mi_normalize": "none", "mi_detach": False},
@@ -214,6 +215,11 @@ def test_sizes_that_do_not_divide_are_refused() -> None:
         build()(torch.zeros(1, 1, 8, 12, 24))
     with pytest.raises(InputError, match=r"more than the smallest in at least one axis"):
         build()(torch.zeros(1, 1, 4, 8, 8))
+
+
+def test_how_the_shortcut_joins_says_nothing_without_one() -> None:
+    weights = [build(shortcut_join=join).state_dict() for join in ("split", "beside")]
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
 
 @pytest.mark.parametrize("channels", [[8], [8, 0], 32, None, "abc", [4, "a"], [4, 8.0], [4, True]])
