@@ -68,6 +68,7 @@ VALUES = [
     [ATTENTION_VNET, "model.mi=histogram", "model.mi_normalize=none", "model.mi_detach=false"],
     [ATTENTION_VNET, "intensity=attention_vnet", "model.mi_normalize=sum", "model.residual=false"],
     [*PLAIN_VNET, "model.shortcut=false", "loss=class_weighted"],
+    [ATTENTION_VNET, "model.shortcut_join=beside"],
     ["model.output=labels", "loss=boundary_weighted"],
     ["model=rau_net", "view.neighbours=1", "model.output=labels"],
     ["model=difficulty_unet", "model.adversarial=none", "loss.difficulty=false"],
@@ -184,9 +185,13 @@ def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store
         (["view=slices"], "gives 2D samples (SliceView), but the model's network takes 3D ones"),
         (["loss=difficulty"], "this stage has no discriminator: choose loss=dice_ce, or model=msalds"),
         ([ATTENTION_VNET, "loss=difficulty"], "this stage has no discriminator: choose loss=dice_ce, or model=msalds"),
-        (["loss=class_weighted"], "regions overlap: set model.output=labels, or choose loss=dice_ce"),
+        (
+            ["loss=class_weighted"],
+            "loss=class_weighted have a weight for each label, and regions overlap: set model.output=labels",
+        ),
         ([ATTENTION_VNET, "model.output=regions"], "regions overlap: set model.output=labels, or choose loss=dice_ce"),
         (["loss=mask_rcnn"], "this stage has none: choose loss=dice_ce, or model=ernet"),
+        ([ATTENTION_VNET, "loss=mask_rcnn"], "this stage has none: choose loss=dice_ce, or model=ernet"),
         (["model=res_unet", "view=slice_rois"], "this stage takes none: choose view=slices"),
         (["model=vox2vox", "loss=difficulty"], "judges patches: choose loss=generalized_dice, or model=msalds"),
     ],
@@ -290,6 +295,29 @@ def test_the_recipe_of_the_improved_v_net_is_its_paper_s():
     assert (plain["callbacks"]["best"]["monitor"], plain["callbacks"]["best"]["mode"]) == ("val_case/mean_dice", "max")
     assert plain["intensity"]["window"] == [-150, 250]
     assert plain["augment"]["spatial"]["rotate_range"] == pytest.approx([torch.pi / 12, 0, 0], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("row", "added"),
+    [
+        ("+ fusion", {"model.fusion"}),
+        ("+ channel", {"model.channel_attention"}),
+        ("+ spatial", {"model.spatial_attention"}),
+        ("+ fusion + both", {"model.fusion", "model.channel_attention", "model.spatial_attention"}),
+        ("+ shortcut", {"model.shortcut"}),
+        ("+ boundary", {"loss.boundary_weight"}),
+    ],
+)
+def test_a_row_of_the_module_ablation_is_v_net_and_what_its_name_says(row, added):
+    rows = OmegaConf.load(config_folder().parent / "experiments" / "attention_vnet" / "sec3_ablation.yaml").rows
+    full, plain, one = (
+        composed(*rows[name], "logger=none") for name in ("Improved V-Net", "extra: V-Net", f"extra: {row}")
+    )
+    parts = ("fusion", "channel_attention", "spatial_attention", "shortcut")
+    keys = {"loss.boundary_weight", *(f"model.{part}" for part in parts)}
+
+    assert {key for key in keys if OmegaConf.select(plain, key) != OmegaConf.select(full, key)} == keys
+    assert {key for key in keys if OmegaConf.select(one, key) != OmegaConf.select(plain, key)} == added
 
 
 def test_cysts_weigh_as_kidney_where_the_data_names_them():

@@ -8,6 +8,7 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf, flag_overrid
 
 from kidney_lab.composition.search_path import config_groups
 from kidney_lab.errors import InputError
+from kidney_lab.numbers import is_whole
 
 PRIORS: Final = ("predicted", "out_of_fold", "reference", "none")
 """What may fill the channels of an earlier stage, see `kidney_lab.methods.earlier.Earlier`."""
@@ -85,7 +86,7 @@ def halving(levels: int) -> list[float]:
     >>> halving(2)
     [0.6666666666666666, 0.3333333333333333]
     """
-    if not isinstance(levels, int) or isinstance(levels, bool) or levels < 1:
+    if not is_whole(levels) or levels < 1:
         raise InputError(f"${{halving:{levels}}} asks for {levels} weights: deep supervision has at least 1 level.")
     return [2**level / (2**levels - 1) for level in reversed(range(levels))]
 
@@ -103,22 +104,24 @@ def contains(values: Collection[Any], value: Any) -> bool:
     return value in values
 
 
-def doubling(first: int, levels: int) -> ListConfig:
+def doubling(key: str, levels: int, *, _root_: Container) -> ListConfig:
     """Channels of a network's levels, each twice those of the one before.
 
     Args:
-        first: channels of the finest level.
+        key: of the channels of the finest level, such as `model.base_channels`; by its name, so that a wrong value can
+            be told.
         levels: number of levels.
+        _root_: the whole configuration, which OmegaConf hands over.
 
     Raises:
-        InputError: one of them is no whole number from 1 on.
+        InputError: the channels are no whole number from 1 on.
 
-    >>> doubling(32, 3)
+    >>> doubling("base", 3, _root_=OmegaConf.create({"base": 32}))
     [32, 64, 128]
     """
-    for count in (first, levels):
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise InputError(f"${{doubling:{first},{levels}}} has no channels: give whole numbers of at least 1.")
+    first = OmegaConf.select(_root_, key)
+    if not is_whole(first) or first < 1:
+        raise InputError(f"{key}={first} is no count: give a whole number of at least 1.")
     return ListConfig([first * 2**level for level in range(levels)])  # instantiate resolves nodes, and no lists
 
 

@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from kidney_lab.errors import InputError
 from kidney_lab.losses.contour import contour
+from kidney_lab.numbers import is_number
+from kidney_lab.wording import counted
 
 
 def _labels(target: Tensor) -> Tensor:
@@ -62,7 +64,8 @@ class BoundaryWeightedLoss(nn.Module):
         softmax: whether the logits' channels exclude each other, as in MONAI's losses; here they must.
 
     Raises:
-        InputError: if a weight of the voxels is not over 0, one of the terms is negative, or channels overlap.
+        InputError: if a weight of the voxels is not over 0, one of the terms is negative or both are left out, a number
+            is not finite, or channels overlap.
     """
 
     def __init__(
@@ -78,24 +81,28 @@ class BoundaryWeightedLoss(nn.Module):
         super().__init__()
         if not softmax:
             raise InputError(
-                "loss=boundary_weighted has a weight for each label, and regions overlap: set model.output=labels, or "
-                "choose loss=dice_ce."
+                "loss=boundary_weighted and loss=class_weighted have a weight for each label, and regions overlap: set "
+                "model.output=labels, or choose loss=dice_ce."
             )
-        if min(*weight, boundary_weight) <= 0:
-            raise InputError(
-                f"loss.weight={list(weight)} and loss.boundary_weight={boundary_weight} must be over 0: write 1 for no "
-                "weight."
-            )
-        if min(lambda_dice, lambda_ce) < 0:
-            raise InputError(
-                f"loss.lambda_dice={lambda_dice} and loss.lambda_ce={lambda_ce} must not be negative: write 0 to leave "
-                "a term out."
-            )
+        _check_weights(weight, boundary_weight)
+        _check_terms(lambda_dice, lambda_ce)
         self.register_buffer("weight", torch.tensor(list(weight), dtype=torch.float32), persistent=False)
         self.weight: Tensor
         self.boundary_weight = boundary_weight
         self.lambda_dice, self.lambda_ce = lambda_dice, lambda_ce
         self.dice = DiceLoss(include_background=False, softmax=True, squared_pred=True, batch=batch)
+
+    def check_channels(self, channels: int) -> None:
+        """Makes sure that there is a weight for every channel of the logits.
+
+        Raises:
+            InputError: there is not.
+        """
+        if channels != len(self.weight):
+            raise InputError(
+                f"loss.weight has {counted(len(self.weight), 'value')}, but the network "
+                f"{counted(channels, 'channel')}: give one weight for the background and every label."
+            )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Loss of a batch.
@@ -108,16 +115,34 @@ class BoundaryWeightedLoss(nn.Module):
             Scalar, 0 or more, float32.
 
         Raises:
-            InputError: if there is not one weight a channel, or the shapes differ.
+            InputError: if there is not one weight a channel.
+            ValueError: if the shapes differ.
         """
-        if input.shape[1] != len(self.weight) or input.shape != target.shape:
-            raise InputError(
-                f"loss.weight has {len(self.weight)} values, but logits are {tuple(input.shape)} and the reference "
-                f"{tuple(target.shape)}: give one weight for the background and every label."
-            )
+        self.check_channels(input.shape[1])
+        if input.shape != target.shape:
+            raise ValueError(f"logits are {tuple(input.shape)}, but the reference is {tuple(target.shape)}")
         input, target = input.float(), target.float()
         cross_entropy = boundary_weighted_cross_entropy(
             input, target, weight=self.weight, boundary_weight=self.boundary_weight
         )
         dice: Tensor = self.dice(input, target)
         return self.lambda_dice * dice + self.lambda_ce * cross_entropy
+
+
+def _check_weights(weight: Sequence[float], boundary_weight: float) -> None:
+    if not isinstance(weight, Sequence) or not all(is_number(value) and value > 0 for value in weight):
+        raise InputError(
+            f"loss.weight={weight} must be a list of numbers over 0, one for the background and every label: write 1 "
+            "for no weight."
+        )
+    if not is_number(boundary_weight) or boundary_weight <= 0:
+        raise InputError(f"loss.boundary_weight={boundary_weight} must be a number over 0: write 1 for no weight.")
+
+
+def _check_terms(lambda_dice: float, lambda_ce: float) -> None:
+    terms = (lambda_dice, lambda_ce)
+    if not all(is_number(value) and value >= 0 for value in terms) or not any(terms):
+        raise InputError(
+            f"loss.lambda_dice={lambda_dice} and loss.lambda_ce={lambda_ce} must not be negative, and one of them over "
+            "0: write 0 to leave a term out."
+        )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kidney_lab.errors import InputError
+from kidney_lab.numbers import is_number
 
 
 def contour(target: Tensor) -> Tensor:
@@ -48,13 +49,15 @@ class ContourSupervisionLoss(nn.Module):
         weight: of the contour head's cross-entropy, 0 or more.
 
     Raises:
-        InputError: if the weight is negative.
+        InputError: if the weight is negative or no finite number.
     """
 
     def __init__(self, loss: nn.Module, *, weight: float = 1.0) -> None:
         super().__init__()
-        if weight < 0:
-            raise InputError(f"model.boundary_head_weight={weight} must not be negative: write 0 to leave it out.")
+        if not is_number(weight) or weight < 0:
+            raise InputError(
+                f"model.boundary_head_weight={weight} must be a number of 0 or more: write 0 to leave it out."
+            )
         self.loss = loss
         self.weight = weight
 

@@ -77,7 +77,7 @@ class SupervisedSegmentation(pl.LightningModule):
                 "loss=difficulty weighs pixels by a discriminator's confidence, and this stage has no discriminator: "
                 "choose loss=dice_ce, or model=msalds."
             )
-        if isinstance(loss, DetectionLoss):
+        if any(isinstance(part, DetectionLoss) for part in loss.modules()):
             raise InputError(
                 "loss=mask_rcnn adds up what a detector loses by boxes, and this stage has none: choose loss=dice_ce, "
                 "or model=ernet."

@@ -56,6 +56,17 @@ _YES_NO = ("cyst_present", "under_10_mm", "under_2_cm", "under_10_cm3")
 
 Stratum = float | int | bool | str | None
 
+STRATA: Final[Mapping[str, Mapping[bool | str, str]]] = {
+    **{column: {name: name for name in SIZES} for column in ("size", "size_by_volume")},
+    "under_10_mm": {True: "under 10 mm", False: "10 mm and more"},
+    "under_2_cm": {True: "under 2 cm", False: "2 cm and more"},
+    "under_10_cm3": {True: "under 10 cm³", False: "10 cm³ and more"},
+    "cyst_present": {False: "without cysts", True: "with cysts"},
+    "slices": {name: name for name in SLICES},
+    **{f"{region}_border": {name: name for name in (BLURRY, CRISP)} for region in BORDER_REGIONS},
+}
+"""Columns whose strata are known before any case is: the values with their names in words, in the order of tables."""
+
 
 def case_strata(reference: NDArray[Any], spacing_mm: Spacing, image: NDArray[Any] | None = None) -> dict[str, Stratum]:
     """Measures one case.

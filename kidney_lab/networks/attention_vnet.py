@@ -7,6 +7,9 @@ where the paper contradicts itself or is silent:
   from strides of 2 alone: a stem of stride (1, 2, 2), undone at the end, gives them. `stem_stride=(1, 1, 1)` has none.
 - 32 channels on the finest level: 28.7 million parameters without the parts, between the 26.5 that section 2.2.2
   implies for V-Net and its 31.2 for the improved one; 23 fit the 14.8 of section 4.2.2 (`attention_vnet_parameters`).
+- A shortcut gives half of the channels on the way down and the convolution the other half, which saves parameters.
+  Section 2.2.2 says that they increase by 4.7 million: so they do where the convolution keeps all of its channels
+  (`shortcut_join="beside"`), and the block below takes half as many again.
 - V-Net's residual sums, which the paper does not mention, are kept and switch off: on the encoder's path the block's
   input is added, on the decoder's the upsampled features, which have the right number of channels.
 - Attention stands after the two convolutions of the four encoder modules, so that both the skip and the way down are
@@ -25,7 +28,15 @@ from kidney_lab.errors import InputError
 from kidney_lab.networks.dual_attention import AttentionOrder, DualAttention
 from kidney_lab.networks.feature_fusion import FeatureFusion, Normalize
 from kidney_lab.networks.mutual_information import Estimator
-from kidney_lab.networks.vnet_blocks import Downsampling, TwoConvolutions, strided, upsampling
+from kidney_lab.networks.vnet_blocks import (
+    Downsampling,
+    ShortcutJoin,
+    TwoConvolutions,
+    channels_below,
+    strided,
+    upsampling,
+)
+from kidney_lab.numbers import is_whole
 
 
 class SegmentationAndContour(NamedTuple):
@@ -47,7 +58,8 @@ class AttentionVNet(nn.Module):
         channels: of the encoder's levels, finest first, and of the bottom, each of half the size of the one before.
         stem_stride: (D, H, W) stride of a first convolution, undone before the head; ones for no stem.
         residual: whether blocks add V-Net's residual sum; without parameters.
-        shortcut: whether half of the channels on the way down come from 1x1x1 convolutions.
+        shortcut: whether 1x1x1 convolutions of half as many channels stand beside those on the way down.
+        shortcut_join: `split` (the others give the other half) or `beside` (they keep all their channels).
         channel_attention: whether the channels of every encoder level are weighted.
         channel_threshold: channels whose weight is smaller are zeroed; 0 zeroes none.
         spatial_attention: whether the voxels of every encoder level are weighted.
@@ -72,6 +84,7 @@ class AttentionVNet(nn.Module):
         stem_stride: Sequence[int] = (1, 2, 2),
         residual: bool = True,
         shortcut: bool = True,
+        shortcut_join: ShortcutJoin = "split",
         channel_attention: bool = True,
         channel_threshold: float = 0.05,
         spatial_attention: bool = True,
@@ -88,15 +101,16 @@ class AttentionVNet(nn.Module):
         self.divisor = [stride * 2 ** len(levels) for stride in stem_stride]
         stem = max(stem_stride) > 1
         first = channels[0] if stem else in_channels
+        below = [channels_below(level, shortcut=shortcut, join=shortcut_join) for level in channels[1:]]
         self.stem = strided(in_channels, channels[0], stem_stride) if stem else nn.Identity()
         self.encoder = nn.ModuleList(
             TwoConvolutions(before, level, residual=residual)
-            for before, level in zip([first, *levels[1:]], levels, strict=True)
+            for before, level in zip([first, *below[:-1]], levels, strict=True)
         )
         self.down = nn.ModuleList(
-            Downsampling(n, m, shortcut=shortcut) for n, m in zip(levels, channels[1:], strict=True)
+            Downsampling(n, m, shortcut=shortcut, join=shortcut_join) for n, m in zip(levels, channels[1:], strict=True)
         )
-        self.bottom = TwoConvolutions(bottom, bottom, residual=residual)
+        self.bottom = TwoConvolutions(below[-1], bottom, residual=residual)
         self.up = nn.ModuleList(upsampling(m, n, (2, 2, 2)) for n, m in zip(levels, channels[1:], strict=True))
         self.decoder = nn.ModuleList(TwoConvolutions(2 * level, level, residual=residual) for level in levels)
         self.unstem = upsampling(channels[0], channels[0], stem_stride) if stem else nn.Identity()
@@ -152,7 +166,13 @@ class AttentionVNet(nn.Module):
 
 
 def _check_settings(channels: Sequence[int], stem_stride: Sequence[int]) -> None:
-    if len(channels) < 2 or min(channels) < 1:
-        raise InputError(f"model.channels={list(channels)} is no V-Net: name the channels of two or more levels.")
-    if len(stem_stride) != 3 or min(stem_stride) < 1:
-        raise InputError(f"model.stem_stride={list(stem_stride)} is no stride: write three whole numbers from 1 on.")
+    if not _are_counts(channels) or len(channels) < 2:
+        raise InputError(
+            f"model.channels={channels} is no V-Net: name the channels of two or more levels, whole numbers from 1 on."
+        )
+    if not _are_counts(stem_stride) or len(stem_stride) != 3:
+        raise InputError(f"model.stem_stride={stem_stride} is no stride: write three whole numbers from 1 on.")
+
+
+def _are_counts(values: object) -> bool:
+    return isinstance(values, Sequence) and all(is_whole(value) and value >= 1 for value in values)

@@ -47,11 +47,16 @@ def _parameters(network: nn.Module) -> int:
 
 
 def _table() -> str:
-    counts = {f"{base} channels": parameter_counts(channels=[base * 2**n for n in range(5)]) for base in (32, 23)}
-    lines = [f"{'parameters, millions':34}" + "".join(f"{name:>14}" for name in counts)]
+    wide = [32 * 2**level for level in range(5)]
+    columns = {
+        "32 channels": parameter_counts(channels=wide),
+        "32, beside": parameter_counts(channels=wide, shortcut_join="beside"),
+        "23 channels": parameter_counts(channels=[23 * 2**level for level in range(5)]),
+    }
+    lines = [f"{'parameters, millions':34}" + "".join(f"{name:>14}" for name in columns)]
     lines += [
-        f"{switch:34}" + "".join(f"{of[switch] / 1e6:14.3f}" for of in counts.values())
-        for switch in counts["32 channels"]
+        f"{parts:34}" + "".join(f"{counts[parts] / 1e6:14.3f}" for counts in columns.values())
+        for parts in columns["32 channels"]
     ]
     with torch.device("meta"):
         comparator = _parameters(VNet(spatial_dims=3, in_channels=1, out_channels=3))

@@ -8,6 +8,7 @@ a channel under it is "suppressed": here it is multiplied by exactly 0.
 from torch import Tensor, nn
 
 from kidney_lab.errors import InputError
+from kidney_lab.numbers import is_number
 
 
 class ChannelAttention(nn.Module):
@@ -28,7 +29,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, *, reduction: int = 16, threshold: float = 0.05) -> None:
         super().__init__()
-        if not 0 <= threshold < 1:
+        if not is_number(threshold) or not 0 <= threshold < 1:
             raise InputError(f"model.channel_threshold={threshold} is no weight: write a number from 0 to under 1.")
         if reduction < 1:
             raise InputError(f"The reduction {reduction} of channel attention is too small: write 1 or more.")

@@ -20,6 +20,9 @@ Estimator = Literal["gaussian", "histogram"]
 LARGEST_SQUARED_CORRELATION: Final = 1 - 1e-4
 """Of identical signals; bounds their mutual information, infinite in theory, by 4.6 nats."""
 
+SMALLEST_DEVIATION: Final = 1e-6
+"""Of a signal, in shares of its largest value: below it the signal is constant, and what varies is rounding."""
+
 BINS: Final = 23
 
 
@@ -36,10 +39,7 @@ def gaussian_mutual_information(a: Tensor, b: Tensor) -> Tensor:
     >>> gaussian_mutual_information(torch.tensor([[0.0, 1.0, 0.0, 1.0]]), torch.tensor([[0.0, 0.0, 1.0, 1.0]])).item()
     0.0
     """
-    a, b = (signal.float() - signal.float().mean(1, keepdim=True) for signal in (a, b))
-    covariance, variances = (a * b).mean(1), a.square().mean(1) * b.square().mean(1)
-    # rho² and not rho: the root of a constant signal's variance would give an undefined gradient.
-    squared = covariance.square() / (variances + torch.finfo(variances.dtype).tiny)
+    squared = (_standardized(a) * _standardized(b)).mean(1).square()
     return -0.5 * torch.log1p(-squared.clamp(max=LARGEST_SQUARED_CORRELATION))
 
 
@@ -57,14 +57,34 @@ def histogram_mutual_information(a: Tensor, b: Tensor) -> Tensor:
     kind = a.device.type
     # Its joint histogram is a matrix product: never in half precision. Shapes alone ("meta") know no such thing.
     with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
-        negative: Tensor = estimate(_unit_range(a.float()), _unit_range(b.float()))
+        negative: Tensor = estimate(_unit_range(a), _unit_range(b))
     return -negative
 
 
+def _standardized(signal: Tensor) -> Tensor:
+    """`(B, N)` with mean 0 and variance 1; a constant signal becomes 0, and gets no gradient."""
+    signal = _scaled(signal)
+    centred = signal - signal.mean(1, keepdim=True)
+    variance = centred.square().mean(1, keepdim=True)
+    # Chosen before the root is taken: that of a variance of 0 would give an undefined gradient.
+    constant = variance <= SMALLEST_DEVIATION**2
+    return torch.where(constant, 0.0, centred) / torch.where(constant, 1.0, variance).sqrt()
+
+
 def _unit_range(signal: Tensor) -> Tensor:
-    """`(B, N)` rescaled to 0 to 1; a constant signal becomes 0."""
+    """`(B, N)` rescaled to 0 to 1; a constant signal becomes 0, and gets no gradient."""
+    signal = _scaled(signal)
     smallest, largest = signal.aminmax(dim=1, keepdim=True)
-    return (signal - smallest) / (largest - smallest + torch.finfo(signal.dtype).tiny)
+    extent = largest - smallest
+    constant = extent <= SMALLEST_DEVIATION
+    return torch.where(constant, 0.0, signal - smallest) / torch.where(constant, 1.0, extent)
+
+
+def _scaled(signal: Tensor) -> Tensor:
+    """`(B, N)` in float32, of largest absolute value 1 or 0: what follows then knows one size of numbers alone."""
+    signal = signal.float()
+    largest = signal.detach().abs().amax(1, keepdim=True)  # without gradient: neither estimate depends on the scale
+    return signal / torch.where(largest > 0, largest, 1.0)
 
 
 ESTIMATORS: Final[Mapping[Estimator, Callable[[Tensor, Tensor], Tensor]]] = {

@@ -7,9 +7,15 @@ a PReLU with one slope a channel.
 """
 
 from collections.abc import Sequence
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+
+from kidney_lab.errors import InputError
+
+ShortcutJoin = Literal["split", "beside"]
+SHORTCUT_JOINS: Final = get_args(ShortcutJoin)
 
 
 class TwoConvolutions(nn.Module):
@@ -38,7 +44,7 @@ class TwoConvolutions(nn.Module):
         Args:
             features: `(B, in_channels, D, H, W)`.
             identity: what the residual sum adds, `(B, any, D, H, W)`; its channels are repeated up to `channels`, as
-                V-Net repeats the image's.
+                V-Net repeats the image's, and of more the first are taken.
 
         Returns:
             `(B, channels, D, H, W)`.
@@ -51,31 +57,49 @@ class TwoConvolutions(nn.Module):
 
 
 class Downsampling(nn.Module):
-    """2x2x2 convolution of stride 2, optionally beside a 1x1x1 shortcut that gives half of the channels.
+    """2x2x2 convolution of stride 2, optionally concatenated with a 1x1x1 shortcut of half as many channels.
 
-    The paper says that the shortcut "preserves shallow detail" with half of the channels, not how the two are joined:
-    here the convolution gives the other half and they are concatenated.
+    The paper says that the shortcut "preserves shallow detail" with half of the channels, not how the two are joined.
 
     Args:
         in_channels: channels of the input.
-        channels: channels of the output.
-        shortcut: whether `channels // 2` of them come from the shortcut.
+        channels: channels of the level below.
+        shortcut: whether there is one, of `channels // 2` channels.
+        join: `split`: the convolution gives the rest of the `channels`; `beside`: it keeps all of them.
+
+    Raises:
+        InputError: if `join` is unknown.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, shortcut: bool = True) -> None:
+    def __init__(self, in_channels: int, channels: int, *, shortcut: bool = True, join: ShortcutJoin = "split") -> None:
         super().__init__()
         half = channels // 2 if shortcut else 0
-        self.convolution = nn.Conv3d(in_channels, channels - half, kernel_size=2, stride=2, bias=False)
+        out_channels = channels_below(channels, shortcut=shortcut, join=join)
+        self.convolution = nn.Conv3d(in_channels, out_channels - half, kernel_size=2, stride=2, bias=False)
         self.shortcut = nn.Conv3d(in_channels, half, kernel_size=1, stride=2, bias=False) if shortcut else None
-        self.normalized = nn.Sequential(*_normalized(channels))
+        self.normalized = nn.Sequential(*_normalized(out_channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        """`(B, in_channels, D, H, W)` to `(B, channels, D / 2, H / 2, W / 2)`."""
+        """`(B, in_channels, D, H, W)` to `(B, channels_below, D / 2, H / 2, W / 2)`."""
         out: Tensor = self.convolution(features)
         if self.shortcut is not None:
             out = torch.cat([out, self.shortcut(features)], dim=1)
         normalized: Tensor = self.normalized(out)
         return normalized
+
+
+def channels_below(channels: int, *, shortcut: bool, join: ShortcutJoin) -> int:
+    """Channels that `Downsampling` gives to a level of `channels`.
+
+    Raises:
+        InputError: if `join` is unknown.
+
+    >>> [channels_below(64, shortcut=True, join=join) for join in ("split", "beside")]
+    [64, 96]
+    """
+    if join not in SHORTCUT_JOINS:
+        raise InputError(f"model.shortcut_join={join} is unknown: choose one of {', '.join(SHORTCUT_JOINS)}.")
+    return channels + channels // 2 if shortcut and join == "beside" else channels
 
 
 def strided(in_channels: int, channels: int, stride: Sequence[int]) -> nn.Sequential:
@@ -95,7 +119,7 @@ def _normalized(channels: int) -> tuple[nn.Module, nn.Module]:
 
 
 def _repeated(features: Tensor, channels: int) -> Tensor:
-    """Features with their channels repeated in turn up to a number."""
+    """Features with their channels repeated in turn up to a number, or the first of them where they are more."""
     if features.shape[1] == channels:
         return features
     return features[:, torch.arange(channels, device=features.device) % features.shape[1]]

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kidney_lab.metrics.kits import METRICS
 from kidney_lab.reporting.formatting import decimal, words
 from kidney_lab.reporting.runs import Run
-from kidney_lab.reporting.scores import cases_worst_first, decisive_region, regions_of
+from kidney_lab.reporting.scores import cases_worst_first, decisive_region, regions_of, shown_metrics
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ def case_table(runs: Sequence[Run]) -> CaseTable | None:
     scored = [(color, run) for color, run in enumerate(runs) if not run.metrics.empty]
     if not scored:
         return None
-    regions = regions_of(run.metrics for _, run in scored)
-    keys = [(region, metric) for region in regions for metric in METRICS]
+    frames = [run.metrics for _, run in scored]
+    keys = [(region, metric) for region in regions_of(frames) for metric in shown_metrics(frames)]
     decisive = str(decisive_region(scored[0][1].metrics))
     rows = []
     for color, run in scored:

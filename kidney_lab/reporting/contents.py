@@ -18,6 +18,7 @@ from kidney_lab.reporting.other_scores import other_scores_section
 from kidney_lab.reporting.published import published_sections
 from kidney_lab.reporting.row_differences import between_section
 from kidney_lab.reporting.row_groups import RowGroup, row_groups
+from kidney_lab.reporting.row_strata import row_strata_sections
 from kidney_lab.reporting.runs import Run, read_run, read_runs
 from kidney_lab.reporting.scores import ScoreRow, regions_of, score_rows
 from kidney_lab.reporting.sections import TableSection
@@ -55,8 +56,8 @@ class Contents:
         rows: scores of the runs and of the annotators, region by region.
         notes: sentences under the table of scores.
         differences: to a baseline; None where there are no two runs with scores.
-        strata: scores of the tumor by kind of case.
-        published: tables of papers beside the runs of their rows, each with the tests between its rows.
+        strata: scores of the tumor by kind of case, of every run; `sections` shows them by row where runs are of one.
+        published: tables of papers beside the runs of their rows, each with the tests between its rows and its strata.
         groups: rows of these tables that were scored on the same data.
         sections: all tables after that of the scores.
     """
@@ -73,8 +74,8 @@ class Contents:
 
     @property
     def left_out(self) -> list[str]:
-        """Sentences on what the tables leave out."""
-        return [sentence for section in self.sections for sentence in section.notes]
+        """Sentences on what the tables leave out, each once."""
+        return list(dict.fromkeys(sentence for section in self.sections for sentence in section.notes))
 
 
 def collect(paths: Sequence[Path], choices: Choices) -> Contents:
@@ -102,9 +103,10 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
     if human is not None and regions:
         tables[NAME] = human.of_regions(regions)
     found = differences(runs, metrics=choose_compared(choices.metrics, runs), baseline=base)
-    strata, strata_notes = stratum_scores(runs, choices.by)
     groups = [] if choices.experiments is None else row_groups(runs, choices.experiments)
-    published = [] if choices.experiments is None else _tables_of_papers(runs, groups, choices.experiments)
+    of_rows = [run for group in groups for run in group.runs]
+    strata, strata_notes = stratum_scores([run for run in runs if run not in of_rows], choices.by)
+    published = [] if choices.experiments is None else _tables_of_papers(runs, groups, choices.experiments, choices.by)
     sections = [
         *published,
         stages_section(runs),
@@ -118,19 +120,23 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
         rows=score_rows(tables),
         notes=[human.words(runs)] if human is not None and regions else [],
         differences=found,
-        strata=strata,
+        strata=[*strata, *stratum_scores(of_rows, choices.by)[0]],
         published=published,
         groups=groups,
         sections=[section for section in sections if section is not None],
     )
 
 
-def _tables_of_papers(runs: Sequence[Run], groups: Sequence[RowGroup], experiments: Path) -> list[TableSection]:
-    """Tables of papers, each followed by the tests between its rows."""
+def _tables_of_papers(
+    runs: Sequence[Run], groups: Sequence[RowGroup], experiments: Path, by: str
+) -> list[TableSection]:
+    """Tables of papers, each followed by the tests between its rows, and by the same stratum by stratum."""
     sections: list[TableSection] = []
     for table, own in runs_by_table(runs).items():
         sections += published_sections(own, experiments)
-        sections += [tests for group in groups if group.table == table and (tests := between_section(group))]
+        for group in [group for group in groups if group.table == table]:
+            sections += [tests] if (tests := between_section(group)) else []
+            sections += row_strata_sections(group, by)
     return sections
 
 

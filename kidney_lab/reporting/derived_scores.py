@@ -1,30 +1,28 @@
-"""Scores of papers' tables that follow from others: Dice of blurry and of crisp borders, and multiply-adds.
+"""Scores of papers' tables that follow from others, see `kidney_lab.reporting.paper_metrics`.
 
 Table 2 of ERNet (Xue et al., Traitement du Signal 42(4), 2025) has Dice for blurry and for crisp edges apart. What is
 blurry the paper does not say: here the border of a region in a case, by `strata.csv` (`kidney_lab.metrics.ambiguity`).
-Its FLOPs can only be multiply-adds, of which a framework counts two FLOPs each.
+Its FLOPs can only be multiply-adds, of which a framework counts two FLOPs each. Sections 3.2 and 4.2 of the improved
+V-Net (Lin and Chen, 2025/26) have Dice and the Jaccard index of small tumors, and how many of these are missed.
 """
 
-from typing import Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from kidney_lab.metrics.ambiguity import BLURRY, CRISP
 from kidney_lab.metrics.strata import BORDER_REGIONS
+from kidney_lab.reporting.paper_metrics import (
+    BORDER_METRICS,
+    GFLOPS,
+    MISSED,
+    MISSED_STRATUM,
+    PARAMETERS,
+    SECONDS,
+    STRATUM_METRICS,
+)
 from kidney_lab.reporting.runs import Run
-
-GFLOPS: Final = "gflops"
-"""Name of the multiply-adds in `published.json`, in thousands of millions, as papers print them."""
-
-BORDER_METRICS: Final = {BLURRY: "dice_blurry_edges", CRISP: "dice_crisp_edges"}
-TITLES: Final = {
-    "dice_blurry_edges": "Dice, blurry borders \N{UPWARDS ARROW}",
-    "dice_crisp_edges": "Dice, crisp borders \N{UPWARDS ARROW}",
-    GFLOPS: "Multiply-adds of one pass (G) \N{DOWNWARDS ARROW}",
-}
-"""Titles of what is no metric of a case's masks alone."""
 
 
 def with_borders(metrics: pd.DataFrame, strata: pd.DataFrame | None) -> pd.DataFrame:
@@ -45,8 +43,28 @@ def with_borders(metrics: pd.DataFrame, strata: pd.DataFrame | None) -> pd.DataF
     return pd.concat([metrics, *added], ignore_index=True) if added else metrics
 
 
-def multiply_adds(run: Run) -> float:
-    """Multiply-adds of one forward pass through the networks of all stages, in thousands of millions.
+def with_small_tumors(metrics: pd.DataFrame, strata: pd.DataFrame | None) -> pd.DataFrame:
+    """Adds scores of the tumor once more under the name of the stratum of small tumors that the case belongs to.
+
+    Args:
+        metrics: tidy table `case,region,metric,value`; tumors are missed by `lesion_sensitivity`, where it was scored.
+        strata: of the cases; without it nothing is added.
+    """
+    if strata is None:
+        return metrics
+    tumor, by_case = metrics[metrics["region"] == "tumor"], strata.set_index("case")
+    added = []
+    for name, (metric, column) in {**STRATUM_METRICS, MISSED: ("lesion_sensitivity", MISSED_STRATUM)}.items():
+        if column in by_case:
+            small = tumor["case"].map(by_case[column]).fillna(False).astype(bool)
+            added.append(tumor[small & (tumor["metric"] == metric)].assign(metric=name))
+    frame = pd.concat([metrics, *added], ignore_index=True)
+    missed = (frame["metric"] == MISSED) & frame["value"].notna()
+    return frame.assign(value=frame["value"].mask(missed, (frame["value"] == 0).astype(float)))
+
+
+def network_costs(run: Run) -> dict[str, float]:
+    """What the networks of a run cost, by the names of `paper_metrics`; NaN where a run does not say.
 
     A stage that another contains is counted with that one.
 
@@ -54,12 +72,21 @@ def multiply_adds(run: Run) -> float:
         run: that trained the stages.
 
     Returns:
-        G multiply-adds, of an input of the size of a training sample; NaN where a run does not say.
+        Thousands of millions of multiply-adds of one forward pass, of inputs of the size of a training sample; millions
+        of parameters; seconds per case of the test, on the hardware of the run.
     """
     stages = run.record.get("stages") or {}
     config = OmegaConf.create(run.config)
     contained = {OmegaConf.select(config, f"model.stages.{name}.contains") for name in stages}
-    flops = [stage.get("flops") for name, stage in stages.items() if name not in contained]
-    if not flops or None in flops:
-        return np.nan
-    return float(sum(flops)) / 2e9
+    counted = [stage for name, stage in stages.items() if name not in contained]
+    seconds = (run.record.get("cost_per_case") or {}).get("seconds")
+    return {
+        GFLOPS: _total(counted, "flops") / 2e9,
+        PARAMETERS: _total(counted, "parameters") / 1e6,
+        SECONDS: np.nan if seconds is None else float(seconds),
+    }
+
+
+def _total(stages: list[dict[str, Any]], what: str) -> float:
+    counts: list[Any] = [stage.get(what) for stage in stages]
+    return np.nan if not counts or None in counts else float(sum(counts))

@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kidney_lab.files import write_text
-from kidney_lab.metrics.kits import METRICS
 from kidney_lab.reporting.case_table import case_table
 from kidney_lab.reporting.contents import Choices, Contents, collect
 from kidney_lab.reporting.curves import learning_curves
@@ -24,10 +23,10 @@ from kidney_lab.reporting.published import published_markdown
 from kidney_lab.reporting.results import results_json
 from kidney_lab.reporting.row_plots import row_plots
 from kidney_lab.reporting.runs import Run
-from kidney_lab.reporting.scores import ScoreRow
+from kidney_lab.reporting.scores import ScoreRow, shown_metrics
 from kidney_lab.reporting.sections import TableRow
 from kidney_lab.reporting.svg import color_class
-from kidney_lab.reporting.tables import HEADER, cases_markdown, score_cells, scores_markdown
+from kidney_lab.reporting.tables import cases_markdown, score_cells, score_header, scores_markdown
 
 Context = dict[str, Any]
 
@@ -106,6 +105,7 @@ def render(contents: Contents) -> str:
     """
     runs, rows = contents.runs, contents.rows
     tables = {run.name: run.metrics for run in runs}
+    shown = shown_metrics(tables.values())
     return page(
         "report.html.j2",
         color_class=color_class,
@@ -116,12 +116,12 @@ def render(contents: Contents) -> str:
         part=scored_part(runs),
         runs=[_run_context(run, index) for index, run in enumerate(runs)],
         run_legend=[(index, run.name) for index, run in enumerate(runs)],
-        header=HEADER,
+        header=score_header(rows),
         tiles=_tiles([row for row in rows if row.run == runs[0].name]) if len(runs) == 1 else [],
         rows=_score_table(runs, rows),
         by_run=len({row.run for row in rows}) > 1,
         notes=contents.notes,
-        score_plots=[(words(metric), Markup(score_plot(tables, metric))) for metric in METRICS] if rows else [],
+        score_plots=[(words(metric), Markup(score_plot(tables, metric))) for metric in shown] if rows else [],
         row_plots=[(plots, [(name, Markup(svg)) for name, svg in plots.plots]) for plots in row_plots(contents.groups)],
         sections=contents.sections,
         curves=[(curve, Markup(curve.svg)) for curve in learning_curves(runs)],

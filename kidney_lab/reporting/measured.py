@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import pandas as pd
 from omegaconf import OmegaConf
 
 from kidney_lab.composition.row_pairs import row_pairs
-from kidney_lab.reporting.derived_scores import with_borders
+from kidney_lab.reporting.derived_scores import with_borders, with_small_tumors
 from kidney_lab.reporting.runs import Run
 
 _SAME_JOB: Final = ("seed=", "resume=", "data.root=", "prepare.root=", "hydra.", "logger")
@@ -48,16 +49,21 @@ class MeasuredRow:
         return str(self.runs[0].data.get("split_hash"))
 
     @property
+    def strata(self) -> pd.DataFrame | None:
+        """What kind of case each case is, by the first run that says it; None where none does."""
+        return next((run.strata for run in self.runs if run.strata is not None), None)
+
+    @property
     def synthesized(self) -> bool:
         """Whether the images are made up."""
         return any(run.synthesized for run in self.runs)
 
-    @property
+    @cached_property
     def tables(self) -> list[pd.DataFrame]:
-        """The tidy table `case,region,metric,value` of each run, with the Jaccard index."""
-        return [with_jaccard(with_borders(run.metrics, run.strata)) for run in self.runs]
+        """The tidy table `case,region,metric,value` of each run, with what follows from its scores and strata."""
+        return [with_small_tumors(with_jaccard(with_borders(run.metrics, run.strata)), run.strata) for run in self.runs]
 
-    @property
+    @cached_property
     def metrics(self) -> pd.DataFrame:
         """The tidy table `case,region,metric,value` of the means over the runs."""
         return averaged(self.tables)

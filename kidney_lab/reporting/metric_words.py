@@ -1,9 +1,10 @@
-"""Metrics in words: titles, units and directions out of the table of metrics."""
+"""Metrics in words: titles, units and directions out of the tables of metrics."""
 
 from typing import Final
 
 from kidney_lab.metrics.scoring import find_metric
 from kidney_lab.reporting.formatting import words
+from kidney_lab.reporting.paper_metrics import TITLES
 
 _ARROWS: Final = {
     "higher": " \N{UPWARDS ARROW}",
@@ -26,7 +27,7 @@ def metric_name(name: str) -> str:
     """
     metric = find_metric(name)
     if metric is None:
-        return words(name)
+        return TITLES[name][0] if name in TITLES else words(name)
     return f"{metric.title}{f' ({metric.unit})' if metric.unit else ''}"
 
 
@@ -37,4 +38,6 @@ def metric_title(name: str) -> str:
     ('Hausdorff distance, 95th percentile (mm) ↓', 'My score')
     """
     metric = find_metric(name)
-    return metric_name(name) + (_ARROWS[metric.better] if metric is not None else "")
+    if metric is None:
+        return metric_name(name) + (_ARROWS[TITLES[name][1]] if name in TITLES else "")
+    return metric_name(name) + _ARROWS[metric.better]

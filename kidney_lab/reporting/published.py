@@ -4,26 +4,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import pandas as pd
-
-from kidney_lab.reporting.derived_scores import GFLOPS, TITLES, multiply_adds
 from kidney_lab.reporting.formatting import MISSING, decimal, mean_with_interval, words
 from kidney_lab.reporting.measured import MeasuredRow, measured_rows
 from kidney_lab.reporting.metric_words import metric_title
+from kidney_lab.reporting.paper_metrics import GAINS, MEAN_DICE, SECONDS
 from kidney_lab.reporting.published_checks import MARK, check_notes, check_published, marked_scores
 from kidney_lab.reporting.published_scores import PublishedScore, ScoreKey, read_published
+from kidney_lab.reporting.row_scores import row_scores
 from kidney_lab.reporting.runs import Run
-from kidney_lab.reporting.scores import regions_of, values_of
+from kidney_lab.reporting.scores import regions_of
 from kidney_lab.reporting.sections import TableRow, TableSection, section_markdown
-from kidney_lab.reporting.statistics import Interval, bootstrap_interval
+from kidney_lab.reporting.statistics import Interval
 
 HEADER: Final = ("Row", "Region", "Metric", "Measured [95% CI]", "Runs", "Cases", "Published", "Difference")
 N_TEXT: Final = 3
 """Columns of words under `HEADER`."""
-
-MEAN_DICE: Final = "mean_dice"
-"""Mean of a case's Dice over those regions whose Dice the same table publishes."""
 
 _CAPTION: Final = (
     "Measured: mean over cases with its 95 % bootstrap interval; several runs of a row, such as seeds, are first "
@@ -31,6 +26,9 @@ _CAPTION: Final = (
     "no paired test of a difference."
 )
 _JACCARD: Final = " The Jaccard index of a case is that of its Dice, D / (2 - D), where it was not scored itself."
+_NO_REGION: Final = " A score of no region is the mean over the regions whose Dice the table has."
+_GAIN: Final = " A gain is the difference of two rows, of scores case by case, and not relative to either."
+_SECONDS: Final = " The time per case is that of the machine that ran it."
 
 
 def published_sections(runs: Sequence[Run], experiments: Path) -> list[TableSection]:
@@ -81,21 +79,6 @@ def table_keys(table: str, experiments: Path, measured: Sequence[MeasuredRow]) -
     return list(keys) or [(region, "dice", "case") for region in regions_of(row.metrics for row in measured)]
 
 
-def case_values(frame: pd.DataFrame, key: ScoreKey, keys: Sequence[ScoreKey]) -> "pd.Series[float]":
-    """Values of one score of a table by case; none where it is no score of single cases.
-
-    Args:
-        frame: tidy table `case,region,metric,value`.
-        key: of the score; `mean_dice` is the mean over the regions whose Dice is among `keys`.
-        keys: of the table.
-    """
-    region, metric, level = key
-    parts = [values_of(frame, of, name) for of, name, at in keys if of and (name, at) == ("dice", level)]
-    if metric == MEAN_DICE and parts:
-        return pd.concat(parts, axis="columns").mean(axis="columns", skipna=False)
-    return values_of(frame, region or "", metric)
-
-
 def _section(
     table: str,
     dataset: str | None,
@@ -104,21 +87,25 @@ def _section(
     keys: Sequence[ScoreKey],
 ) -> TableSection:
     names = dict.fromkeys([*(score.row for score in published), *(row.row for row in measured)])
+    runs_of = {score.row: score.runs_of for score in published if score.runs_of}
     contradictions = check_published(published)
     marked = marked_scores(contradictions)
     rows = []
     for name in names:
         own = {score.key: score.value for score in published if score.row == name}
         marks = {key for row, key in marked if row == name}
-        of_it = [row for row in measured if row.row == name]
+        of_it = [row for row in measured if row.row == runs_of.get(name, name)]
         for row in of_it:
-            rows += _lines(_title(row, dataset), len(row.runs), _measured(row, keys), own, keys, marks)
+            # Other gains stand between the rows, other scores of a row that has two names at its first.
+            has = row_scores(row, keys, measured)
+            shown = {k: score for k, score in has.items() if k in own or (k[1] not in GAINS and name not in runs_of)}
+            rows += _lines(_title(name, row, dataset), len(row.runs), shown, own, keys, marks)
         if not of_it:
             rows += _lines(name, 0, {}, own, keys, marks)
     return TableSection(
         id="-".join(["published", *table.split("/"), *([dataset] if dataset else [])]),
         title=f"Beside the paper: {table}" + (f" on {dataset}" if dataset else ""),
-        caption=_CAPTION + (_JACCARD if any(metric == "jaccard" for _, metric, _ in keys) else ""),
+        caption=_caption(keys),
         header=HEADER,
         rows=rows,
         notes=[*_notes(dataset, measured), *check_notes(contradictions)],
@@ -144,7 +131,7 @@ def _lines(
         cells = [
             title,
             words(key[0]) if key[0] else "",
-            TITLES.get(key[1]) or metric_title(key[1]),
+            metric_title(key[1]),
             *([MISSING] * 3 if interval is None else [mean_with_interval(interval), str(n_runs), _cases(interval)]),
             MISSING if value is None else (f"{MARK} " if key in marked else "") + _as_printed(value),
             MISSING if interval is None or value is None else f"{interval.mean - value:+.3f}",
@@ -153,18 +140,16 @@ def _lines(
     return lines
 
 
-def _measured(row: MeasuredRow, keys: Sequence[ScoreKey]) -> dict[ScoreKey, Interval]:
-    """Scores that the runs of a row have, among those of the table."""
-    frame = row.metrics
-    found: dict[ScoreKey, Interval] = {}
-    for key in [key for key in keys if key[2] == "case"]:
-        values = case_values(frame, key, keys)
-        if values.notna().any():
-            found[key] = bootstrap_interval(values.to_numpy())
-    cost = np.mean([multiply_adds(run) for run in row.runs])
-    if (key := (None, GFLOPS, None)) in keys and not np.isnan(cost):
-        found[key] = Interval(float(cost), np.nan, np.nan, n=0, n_undefined=0)
-    return found
+def _caption(keys: Sequence[ScoreKey]) -> str:
+    """What the numbers are, as far as the table has such."""
+    metrics = {metric for _, metric, _ in keys}
+    parts = {
+        _JACCARD: "jaccard" in metrics,
+        _NO_REGION: any(region is None and level == "case" and name != MEAN_DICE for region, name, level in keys),
+        _GAIN: not metrics.isdisjoint(GAINS),
+        _SECONDS: SECONDS in metrics,
+    }
+    return _CAPTION + "".join(sentence for sentence, needed in parts.items() if needed)
 
 
 def _cases(interval: Interval) -> str:
@@ -172,10 +157,10 @@ def _cases(interval: Interval) -> str:
     return str(interval.n) if interval.n else MISSING
 
 
-def _title(row: MeasuredRow, dataset: str | None) -> str:
+def _title(name: str, row: MeasuredRow, dataset: str | None) -> str:
     data = [] if row.dataset == dataset else [row.dataset]
     marks = [*data, *(["SYNTHESIZED"] if row.synthesized else []), *row.changes]
-    return f"{row.row} ({', '.join(marks)})" if marks else row.row
+    return f"{name} ({', '.join(marks)})" if marks else name
 
 
 def _notes(dataset: str | None, measured: Sequence[MeasuredRow]) -> list[str]:

@@ -22,6 +22,7 @@ class PublishedScore:
         metric: one of ours, `mean_dice`, or one that only the paper has, such as `leaderboard_rank`.
         level: `case` for means over cases, the only ones that are measured; `pooled` for counts summed over cases.
         value: a fraction, for Dice and the like.
+        runs_of: row whose runs these are, where the paper prints two numbers of one; None: of `row`.
     """
 
     table: str
@@ -31,6 +32,7 @@ class PublishedScore:
     metric: str
     level: str | None
     value: float
+    runs_of: str | None = None
 
     @property
     def key(self) -> ScoreKey:

@@ -4,7 +4,7 @@ More trainings are not more cases: a row's scores are averaged over them case by
 told beside the tests.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,21 +15,24 @@ from kidney_lab.reporting.differences import apart, comparable, judges, score_ti
 from kidney_lab.reporting.formatting import decimal, p_value, signed_with_interval, words
 from kidney_lab.reporting.measured import MeasuredRow, averaged, compared_rows
 from kidney_lab.reporting.metric_words import ARROWS, metric_name
-from kidney_lab.reporting.published import case_values
 from kidney_lab.reporting.published_scores import ScoreKey
 from kidney_lab.reporting.row_groups import RowGroup
+from kidney_lab.reporting.row_scores import case_values
 from kidney_lab.reporting.sections import TableRow, TableSection
 
-HEADER: Final = ("Rows", "Score", "Difference, mean [95% CI]", "Cases", "Runs", "Wilcoxon p (Holm)")
+HEADER: Final = (
+    *("Rows", "Score", "Difference, mean [95% CI]", "Cases", "Runs"),
+    *("Wilcoxon p (Holm)", "t-test p (Holm)"),
+)
 N_TEXT: Final = 2
 """Columns of words under `HEADER`."""
 
-_CAPTION: Final = (
+CAPTION: Final = (
     "The first row of each pair minus the second, case by case, with 95 % confidence intervals (bootstrap over cases, "
-    "BCa); p of Wilcoxon's signed-rank test, two-sided, and in brackets corrected by Holm over all {n} comparisons of "
-    "this table. Cases where either value is undefined are left out. {arrows}"
+    "BCa); p of Wilcoxon's signed-rank test and of the paired t-test, two-sided, and in brackets corrected by Holm "
+    "over all {n} comparisons of this table. Cases where either value is undefined are left out. {arrows}"
 )
-_AVERAGED: Final = (
+AVERAGED: Final = (
     "A row's scores are averaged over its runs (seeds) case by case before they are compared. Intervals and tests are "
     "over cases, not over trainings: they say what other patients might change, and nothing of what other seeds would."
 )
@@ -58,12 +61,15 @@ def choose_pairs(group: RowGroup) -> list[tuple[str, str]]:
     return compared_rows(group.runs) or [(name, names[0]) for name in names[1:]]
 
 
-def row_differences(pairs: Iterable[RowPair], keys: Sequence[ScoreKey]) -> list[RowDifference]:
+def row_differences(
+    pairs: Iterable[RowPair], keys: Sequence[ScoreKey], *, cases: Collection[str] | None = None
+) -> list[RowDifference]:
     """Compares rows case by case.
 
     Args:
         pairs: rows that were scored on the same cases.
         keys: scores, which are compared by their size where they are better near zero.
+        cases: on which they are compared; None: all.
 
     Returns:
         Pair by pair the scores that both rows have.
@@ -73,6 +79,7 @@ def row_differences(pairs: Iterable[RowPair], keys: Sequence[ScoreKey]) -> list[
         first, second = (averaged(comparable(table) for table in row.tables) for row in pair)
         for key in keys:
             values = pd.concat([case_values(first, key, keys), case_values(second, key, keys)], axis="columns")
+            values = values if cases is None else values[values.index.isin(list(cases))]
             if values.notna().any().all():
                 found.append(RowDifference(pair, key, compare_pair(values.iloc[:, 0], values.iloc[:, 1])))
     return found
@@ -88,32 +95,29 @@ def between_section(group: RowGroup) -> TableSection | None:
         The table, whose p-values are corrected together, and why rows are not in it; None where there are no two rows.
     """
     keys = [key for key in group.keys if judges(key[1])]
-    pairs, notes = _pairs_of(group)
+    pairs, notes = comparable_pairs(group)
     found = row_differences(pairs, keys)
     if len({row.row for row in group.rows}) < 2 or not (found or notes):
         return None
-    corrected = holm([difference.paired.wilcoxon_p for difference in found])
     rows = [
-        TableRow(
-            "", None, _cells(difference, p), kind="" if index and found[index - 1].pair == difference.pair else "group"
-        )
-        for index, (difference, p) in enumerate(zip(found, corrected, strict=True))
+        TableRow("", None, cells, kind="" if index and found[index - 1].pair == found[index].pair else "group")
+        for index, cells in enumerate(difference_cells(found))
     ]
     taking_part = {row for difference in found for row in difference.pair}
     return TableSection(
         id=f"between-{group.id}",
         title=f"Between the rows: {group.table} on {group.data}",
-        caption=_CAPTION.format(n=len(found), arrows=ARROWS),
+        caption=CAPTION.format(n=len(found), arrows=ARROWS),
         header=HEADER,
         rows=rows,
-        notes=[*_synthesized(group), *notes],
-        explanations=[_AVERAGED, *_spreads([row for row in group.rows if row in taking_part], keys)] if found else [],
+        notes=[*synthesized_note(group), *notes],
+        explanations=[AVERAGED, *_spreads([row for row in group.rows if row in taking_part], keys)] if found else [],
         by_run=False,
         n_text=N_TEXT,
     )
 
 
-def _pairs_of(group: RowGroup) -> tuple[list[RowPair], list[str]]:
+def comparable_pairs(group: RowGroup) -> tuple[list[RowPair], list[str]]:
     """Pairs that can be compared, and sentences on those that cannot."""
     pairs: list[RowPair] = []
     notes: list[str] = []
@@ -140,17 +144,29 @@ def _apart(row: MeasuredRow, other: MeasuredRow, metrics: Sequence[str]) -> str 
     return next((sentence for run in rest if (sentence := apart(run, first, metrics))), None)
 
 
-def _cells(difference: RowDifference, corrected_p: float) -> list[str]:
+def difference_cells(found: Sequence[RowDifference]) -> list[list[str]]:
+    """Formats differences under `HEADER`, the p-values of each test corrected over all of them."""
+    corrected = zip(
+        holm([difference.paired.wilcoxon_p for difference in found]),
+        holm([difference.paired.t_p for difference in found]),
+        strict=True,
+    )
+    return [_cells(difference, *p) for difference, p in zip(found, corrected, strict=True)]
+
+
+def _cells(difference: RowDifference, wilcoxon_holm: float, t_holm: float) -> list[str]:
     row, other = difference.pair
     region, metric, _ = difference.key
-    gap = difference.paired.difference
+    paired = difference.paired
+    gap = paired.difference
     return [
         f"{row.title} minus {other.title}",
         score_title(region or "", metric),
         signed_with_interval(gap),
         f"{gap.n} of {gap.n + gap.n_undefined}",
         f"{len(row.runs)} and {len(other.runs)}",
-        f"{p_value(difference.paired.wilcoxon_p)} ({p_value(corrected_p)})",
+        f"{p_value(paired.wilcoxon_p)} ({p_value(wilcoxon_holm)})",
+        f"{p_value(paired.t_p)} ({p_value(t_holm)})",
     ]
 
 
@@ -176,9 +192,8 @@ def _name(region: str | None, metric: str) -> str:
     return f"{words(region)}, {metric_name(metric)}" if region else metric_name(metric)
 
 
-def _synthesized(group: RowGroup) -> list[str]:
+def synthesized_note(group: RowGroup, numbers: str = "differences") -> list[str]:
+    """A sentence where images are made up: what such numbers do not say."""
     if not group.synthesized:
         return []
-    return [
-        f"SYNTHESIZED: the images of {group.data} are made up, so that these differences say nothing about patients."
-    ]
+    return [f"SYNTHESIZED: the images of {group.data} are made up, so that these {numbers} say nothing about patients."]

@@ -1,10 +1,12 @@
 """Rows of a paper's table that can be set against each other: those scored on the same split of the same data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kidney_lab.metrics.scoring import find_metric
 from kidney_lab.reporting.measured import MeasuredRow, measured_rows
+from kidney_lab.reporting.paper_metrics import GAINS, MEAN_DICE
 from kidney_lab.reporting.published import table_keys
 from kidney_lab.reporting.published_scores import ScoreKey, read_published
 from kidney_lab.reporting.runs import Run
@@ -18,7 +20,7 @@ class RowGroup:
         table: `<paper>/<table>`.
         data: name of the dataset, with the hash of the split where the report has several of them.
         rows: at least one, in the table's order.
-        keys: scores of single cases that the table is about.
+        keys: scores of single cases by which its rows are compared.
     """
 
     table: str
@@ -42,6 +44,27 @@ class RowGroup:
         return any(row.synthesized for row in self.rows)
 
 
+def compared_keys(keys: Iterable[ScoreKey]) -> list[ScoreKey]:
+    """Scores by which rows are compared, of those that a table is about.
+
+    Args:
+        keys: of the table.
+
+    Returns:
+        Its scores of single cases, in the place of a gain the metric that it is of; before them Dice and the Jaccard
+        index of their regions where no metric over all cases is among them.
+    """
+    found = dict.fromkeys(
+        (region, GAINS[metric].metric if metric in GAINS else metric, level)
+        for region, metric, level in keys
+        if level == "case"
+    )
+    if any(find_metric(metric) or metric == MEAN_DICE for _, metric, _ in found):
+        return list(found)
+    regions = dict.fromkeys(region for region, _, _ in found if region)
+    return [*((region, metric, "case") for region in regions for metric in ("dice", "jaccard")), *found]
+
+
 def row_groups(runs: Sequence[Run], experiments: Path) -> list[RowGroup]:
     """Sorts runs into tables and the data that they were scored on.
 
@@ -62,7 +85,7 @@ def row_groups(runs: Sequence[Run], experiments: Path) -> list[RowGroup]:
         for row in sorted(measured, key=lambda row: order[row.row]):
             by_data.setdefault((row.dataset, row.split), []).append(row)
         datasets = [dataset for dataset, _ in by_data]
-        keys = [key for key in table_keys(table, experiments, measured) if key[2] == "case"]
+        keys = compared_keys(table_keys(table, experiments, measured))
         for (dataset, split), rows in by_data.items():
             data = dataset if datasets.count(dataset) == 1 else f"{dataset}, split {split}"
             groups.append(RowGroup(table, data, rows, keys))

@@ -29,7 +29,7 @@ class ScoreRow:
     Args:
         run: name.
         region: name.
-        scores: by metric, "dice" and "surface_dice".
+        scores: by metric, "dice" and, where any run was scored by it, "surface_dice".
     """
 
     run: str
@@ -51,11 +51,18 @@ def score_rows(tables: Mapping[str, pd.DataFrame]) -> list[ScoreRow]:
     Returns:
         A row per region and run, region after region so that runs can be compared.
     """
+    metrics = shown_metrics(tables.values())
     return [
-        ScoreRow(name, region, {metric: score_of(frame, region, metric) for metric in METRICS})
+        ScoreRow(name, region, {metric: score_of(frame, region, metric) for metric in metrics})
         for region in regions_of(tables.values())
         for name, frame in tables.items()
     ]
+
+
+def shown_metrics(frames: Iterable[pd.DataFrame]) -> list[str]:
+    """The official metrics that the tables of scores show: Dice, and others that any run was scored by."""
+    scored = {str(metric) for frame in frames for metric in frame["metric"].unique()}
+    return [metric for metric in METRICS if metric == "dice" or metric in scored]
 
 
 def regions_of(frames: Iterable[pd.DataFrame]) -> list[str]:
@@ -86,7 +93,7 @@ def cases_worst_first(frame: pd.DataFrame) -> pd.DataFrame:
     region = decisive_region(frame)
     if region is None:
         return pd.DataFrame()
-    columns = [(r, m) for r in regions_of([frame]) for m in METRICS]
+    columns = [(region, metric) for region in regions_of([frame]) for metric in shown_metrics([frame])]
     wide = frame.pivot_table(index="case", columns=["region", "metric"], values="value", dropna=False, sort=False)
     return wide.reindex(columns=pd.MultiIndex.from_tuples(columns)).sort_values((region, "dice"), kind="stable")
 

@@ -1,6 +1,7 @@
 """The scores as tables: in the terminal and in Markdown."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -19,8 +20,16 @@ from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import ScoreRow, cases_worst_first, score_rows
 from kidney_lab.reporting.sections import TableSection, markdown_table, section_markdown
 
-MIN_WIDTHS = (15, 20, 6, 20, 5, 9)
-HEADER = ("Region", "Dice, mean [95% CI]", "Dice, median", "Surface Dice, mean [95% CI]", "Cases", "Undefined")
+_SURFACE: Final = "Surface Dice, mean [95% CI]"
+MIN_WIDTHS: Final = {
+    "Region": 15,
+    "Dice, mean [95% CI]": 20,
+    "Dice, median": 6,
+    _SURFACE: 20,
+    "Cases": 5,
+    "Undefined": 9,
+}
+"""Columns of the table of scores, and how wide they are at least in a terminal."""
 
 
 def print_scores(frame: pd.DataFrame, *, title: str | None = None, console: Console | None = None) -> None:
@@ -32,22 +41,29 @@ def print_scores(frame: pd.DataFrame, *, title: str | None = None, console: Cons
         console: to print to; standard output unless given.
     """
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
-    for index, title in enumerate(HEADER):
+    rows = score_rows({"": frame})
+    for index, title in enumerate(score_header(rows)):
         # Headings may wrap in a narrow terminal, numbers and their intervals not.
-        table.add_column(title, justify="left" if index == 0 else "right", no_wrap=False, min_width=MIN_WIDTHS[index])
-    for row in score_rows({"": frame}):
+        table.add_column(title, justify="left" if index == 0 else "right", no_wrap=False, min_width=MIN_WIDTHS[title])
+    for row in rows:
         table.add_row(*score_cells(row))
     (console or Console()).print(table)
 
 
+def score_header(rows: Sequence[ScoreRow]) -> list[str]:
+    """Heads the columns of the table of scores: without surface Dice where no run was scored by it."""
+    surface = not rows or any("surface_dice" in row.scores for row in rows)
+    return [title for title in MIN_WIDTHS if surface or title != _SURFACE]
+
+
 def score_cells(row: ScoreRow) -> list[str]:
-    """Formats a row of scores under `HEADER`."""
-    dice, surface = row.scores["dice"], row.scores["surface_dice"]
+    """Formats a row of scores under `score_header`."""
+    dice, surface = row.scores["dice"], row.scores.get("surface_dice")
     return [
         words(row.region),
         mean_with_interval(dice.interval),
         decimal(dice.median),
-        mean_with_interval(surface.interval),
+        *([] if surface is None else [mean_with_interval(surface.interval)]),
         str(row.cases.n),
         str(row.cases.n_undefined),
     ]
@@ -73,7 +89,7 @@ def scores_markdown(
     lines += ["", "Means over cases with 95 % bootstrap intervals; undefined values are left out.", ""]
     lines += [line for sentence in notes for line in (sentence, "")]
     cells = [[row.run, *score_cells(row)] for row in rows]
-    lines += [*markdown_table(["Run", *HEADER], cells, n_text=2), ""]
+    lines += [*markdown_table(["Run", *score_header(rows)], cells, n_text=2), ""]
     return "\n".join([*lines, *(line for section in sections for line in section_markdown(section))])
 
 

@@ -16,8 +16,9 @@ from kidney_lab.memory import cores
 from kidney_lab.methods.alternating import WAITING_STRATEGY, AlternatingSegmentation
 from kidney_lab.methods.pipeline import check_order, enabled_stages
 from kidney_lab.methods.stage import Stage
+from kidney_lab.numbers import is_whole
 from kidney_lab.tasks.stage_check import check_stage
-from kidney_lab.tasks.values import check_numbers, check_switches, is_whole
+from kidney_lab.tasks.values import check_numbers, check_switches
 
 _SHARING = ("ddp", "fsdp", "deepspeed")
 """Beginnings of Lightning's names of strategies by which processes share their gradients."""

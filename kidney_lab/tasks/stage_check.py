@@ -5,11 +5,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kidney_lab.data.views import RoiView, View
 from kidney_lab.errors import InputError
+from kidney_lab.losses.boundary_weighted import BoundaryWeightedLoss
 from kidney_lab.methods.alternating import AlternatingSegmentation
+from kidney_lab.methods.detection import DetectionSegmentation
 from kidney_lab.methods.stage import Stage
 
 
@@ -29,7 +32,7 @@ def check_stage(name: str, stage: Stage) -> None:
             made["optimizer"].step()  # without gradients, which moves nothing; a scheduler may not come before it
             scheduler = made["lr_scheduler"]["scheduler"]  # some settings are first used when it steps
             scheduler.step(*([0.0] if isinstance(scheduler, ReduceLROnPlateau) else []))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         others = ", model.discriminator.*" if isinstance(stage.module, AlternatingSegmentation) else ""
         raise InputError(
             f"The optimizer or scheduler of the stage {name} cannot be made ({error}): check optimizer.*, "
@@ -47,8 +50,35 @@ def check_stage(name: str, stage: Stage) -> None:
                 f"{stage.channels} channels ({problem}): choose sizes that its strides divide, by model.roi_size= "
                 "and view.*, and as many channels as it takes."
             )
+    refuse_single_values(name, stage)
+    for part in stage.module.loss.modules():
+        if isinstance(part, BoundaryWeightedLoss):
+            part.check_channels(stage.module.output.channels)
     if isinstance(stage.module, AlternatingSegmentation) and stage.module.has_discriminators:
         refuse_discriminators(name, stage.module, [1, stage.channels, *sample_size(stage.view)])
+
+
+def refuse_single_values(name: str, stage: Stage) -> None:
+    """Makes sure that batch normalisation sees more than one value a channel, which it needs in training alone.
+
+    Args:
+        name: of the stage.
+        stage: nothing of it is changed.
+
+    Raises:
+        InputError: it does not.
+    """
+    network = stage.module.network
+    if isinstance(stage.module, DetectionSegmentation) or not any(isinstance(m, _BatchNorm) for m in network.modules()):
+        return  # a detector asks for boxes in training, and its backbone never normalises single values
+    sample = sample_size(stage.view)
+    problem = forward_problem(network, [stage.batch_size, stage.channels, *sample], training=True)
+    if problem is not None:
+        raise InputError(
+            f"The network of the stage {name} cannot be trained on batches of {stage.batch_size} with samples of "
+            f"{list(sample)} voxels ({problem}): choose a larger model.batch_size, or larger samples by "
+            "model.roi_size= and view.*."
+        )
 
 
 def refuse_discriminators(name: str, module: AlternatingSegmentation, input_shape: Sequence[int]) -> None:
@@ -85,17 +115,18 @@ def sample_size(view: View) -> Sequence[int]:
     return view.roi_size
 
 
-def forward_problem(network: nn.Module, input_shape: Sequence[int]) -> str | None:
+def forward_problem(network: nn.Module, input_shape: Sequence[int], *, training: bool = False) -> str | None:
     """Why a network cannot take an input of a shape; None where it can. Nothing is computed but shapes.
 
     Args:
         network: any module of one input.
         input_shape: `(B, C, D, H, W)` or `(B, C, H, W)`.
+        training: whether as in training, instead of as in prediction.
 
     Returns:
         What torch or the network says, or that the output is of another size, in one line; or None.
     """
-    shadow = copy.deepcopy(network).to("meta").eval()
+    shadow = copy.deepcopy(network).to("meta").train(training)
     try:
         with torch.no_grad():
             logits = shadow(torch.empty(tuple(input_shape), device="meta"))

@@ -5,6 +5,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from kidney_lab.errors import InputError
+from kidney_lab.numbers import is_number, is_whole
 
 _SMALLEST: dict[str, int] = {
     "data.n_test": 0,
@@ -19,6 +20,13 @@ _SMALLEST: dict[str, int] = {
     "view.samples_per_epoch": 1,
     "view.val_samples": 1,
 }
+_FINITE = (  # their ranges are told by what takes them
+    "loss.boundary_weight",
+    "loss.lambda_ce",
+    "loss.lambda_dice",
+    "model.boundary_head_weight",
+    "model.channel_threshold",
+)
 _SEEDS = ("seed", "data.split_seed")
 _LARGEST_SEED = 2**32 - 1
 _SWITCHES = (
@@ -63,6 +71,8 @@ _NULL_ALLOWED = (
 def check_numbers(config: DictConfig) -> None:
     """Makes sure that counts and seeds are whole numbers in their range, and that windows overlap by less than all.
 
+    Weights that a loss or a network has must be finite.
+
     Raises:
         InputError: on the first that is not.
     """
@@ -77,6 +87,10 @@ def check_numbers(config: DictConfig) -> None:
         value = _selected(config, key, 0)
         if not is_whole(value) or not 0 <= value <= _LARGEST_SEED:
             raise InputError(f"{key}={value} is no seed: give a whole number from 0 to {_LARGEST_SEED}.")
+    for key in _FINITE:
+        value = _selected(config, key, 0)
+        if not is_number(value):
+            raise InputError(f"{key}={value} is no number: give one that is finite.")
     overlap = _selected(config, "model.overlap", 0)
     if not isinstance(overlap, int | float) or not 0 <= overlap < 1:
         raise InputError(f"model.overlap={overlap} is no share of a window: give a number from 0 to below 1.")
@@ -98,8 +112,3 @@ def check_switches(config: DictConfig) -> None:
 def _selected(config: DictConfig, key: str, absent: Any) -> Any:
     """A value of the configuration; `absent` where this task or model has no such setting."""
     return OmegaConf.select(config, key, default=absent)
-
-
-def is_whole(value: object) -> bool:
-    """Whether a value is a whole number; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -119,12 +119,12 @@ def test_a_list_tells_what_it_contains():
 
 def test_channels_double_from_level_to_level():
     register_resolvers()
-    config = OmegaConf.create({"base": 23, "channels": "${doubling:${base},5}"})
+    config = OmegaConf.create({"base": 23, "channels": "${doubling:base,5}"})
 
     assert OmegaConf.to_container(config, resolve=True)["channels"] == [23, 46, 92, 184, 368]
-    for first, levels in ((0, 2), (8, 0), (True, 2), ("a", 2)):
-        with pytest.raises(InputError, match=r"has no channels: give whole numbers of at least 1"):
-            doubling(first, levels)
+    for first in (0, -2, True, "abc", None, 1.5):
+        with pytest.raises(InputError, match=rf"^base={first} is no count: give a whole number of at least 1\.$"):
+            doubling("base", 5, _root_=OmegaConf.create({"base": first}))
 
 
 def test_the_values_of_a_softmax_s_channels_are_the_background_s_and_the_labels():

@@ -120,17 +120,25 @@ def test_weights_belong_to_no_checkpoint() -> None:
 
 def test_a_number_of_classes_without_weights_is_refused() -> None:
     logits = torch.zeros(1, 4, 4, 4, 4)
-    with pytest.raises(InputError, match=r"loss.weight has 3 values, but logits are \(1, 4, 4, 4, 4\).*one weight for"):
+    with pytest.raises(InputError, match=r"loss.weight has 3 values, but the network 4 channels: give one weight for"):
         BoundaryWeightedLoss()(logits, logits)
+    with pytest.raises(ValueError, match=r"logits are \(1, 3, 4, 4, 4\), but the reference is \(1, 4, 4, 4, 4\)"):
+        BoundaryWeightedLoss()(logits[:, :3], logits)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"weight": (0, 1, 1)}, r"loss.weight=\[0, 1, 1\] and loss.boundary_weight=2.5 must be over 0"),
-        ({"boundary_weight": 0}, r"loss.boundary_weight=0 must be over 0"),
+        ({"weight": [0, 1, 1]}, r"loss.weight=\[0, 1, 1\] must be a list of numbers over 0"),
+        ({"weight": [1, 1, math.inf]}, r"loss.weight=\[1, 1, inf\] must be a list of numbers over 0"),
+        ({"weight": "abc"}, r"loss.weight=abc must be a list of numbers over 0"),
+        ({"weight": None}, r"loss.weight=None must be a list of numbers over 0"),
+        ({"boundary_weight": 0}, r"loss.boundary_weight=0 must be a number over 0"),
+        ({"boundary_weight": math.nan}, r"loss.boundary_weight=nan must be a number over 0"),
         ({"lambda_ce": -1}, r"loss.lambda_ce=-1 must not be negative"),
-        ({"softmax": False}, r"loss=boundary_weighted has a weight for each label.*set model.output=labels, or choose"),
+        ({"lambda_dice": math.nan}, r"loss.lambda_dice=nan and loss.lambda_ce=0.4 must not be negative"),
+        ({"lambda_dice": 0, "lambda_ce": 0}, r"loss.lambda_ce=0 must not be negative, and one of them over 0"),
+        ({"softmax": False}, r"loss=class_weighted have a weight for each label.*set model.output=labels, or choose"),
     ],
 )
 def test_weights_that_make_no_loss_are_refused(settings: dict[str, object], message: str) -> None:

@@ -90,5 +90,8 @@ def test_half_precision_of_the_head_is_computed_in_full() -> None:
 
 
 def test_a_negative_weight_is_refused() -> None:
-    with pytest.raises(InputError, match=r"model\.boundary_head_weight=-1 must not be negative: write 0 to leave it"):
+    message = r"model\.boundary_head_weight=.* must be a number of 0 or more: write 0 to leave it out"
+    with pytest.raises(InputError, match=message):
+        ContourSupervisionLoss(DiceCELoss(), weight=float("nan"))
+    with pytest.raises(InputError, match=message):
         ContourSupervisionLoss(DiceCELoss(), weight=-1)

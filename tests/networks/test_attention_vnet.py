@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -111,6 +112,7 @@ def test_the_plain_weights_of_one_seed_are_the_same_whichever_part_is_on(switch:
     "settings",
     [
         *({switch: True} for switch in SWITCHES),
+        {"shortcut": True, "shortcut_join": "beside"},
         dict.fromkeys(SWITCHES, True),
         dict.fromkeys(SWITCHES, True) | {"attention_order": "parallel", "residual": False, "stem_stride": (1, 1, 1)},
         {"fusion": True, "mi": "histogram", "mi_normalize": "none", "mi_detach": False},
@@ -128,6 +130,16 @@ def test_logits_are_of_the_image_size_and_gradients_reach_every_weight(settings:
     assert [head.shape[1:] for head in heads] == [(3, 8, 16, 24), (1, 8, 16, 24)][: len(heads)]
     sum(head.square().sum() for head in heads).backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+
+
+@pytest.mark.parametrize("mi", ["gaussian", "histogram"])
+@pytest.mark.parametrize("mi_normalize", ["softmax", "sum", "none"])
+def test_a_patch_of_zeros_gives_finite_gradients_through_the_weights_of_fusion(mi: str, mi_normalize: str) -> None:
+    network = build(fusion=True, mi=mi, mi_normalize=mi_normalize, mi_detach=False)
+    logits = network(torch.stack([torch.zeros(1, 8, 16, 24), image()[0]]))
+    logits.square().sum().backward()
+    assert torch.isfinite(logits).all()
+    assert [name for name, p in network.named_parameters() if not torch.isfinite(p.grad).all()] == []
 
 
 def identity_when_neutral(network: AttentionVNet, part: str) -> None:
@@ -205,10 +217,19 @@ def test_sizes_that_do_not_divide_are_refused() -> None:
         build()(torch.zeros(1, 1, 4, 8, 8))
 
 
-def test_settings_that_make_no_vnet_are_refused() -> None:
-    with pytest.raises(
-        InputError, match=r"model.channels=\[8\] is no V-Net: name the channels of two or more levels\."
-    ):
-        build(channels=[8])
-    with pytest.raises(InputError, match=r"model.stem_stride=\[2, 2\] is no stride"):
-        build(stem_stride=[2, 2])
+def test_how_the_shortcut_joins_says_nothing_without_one() -> None:
+    weights = [build(shortcut_join=join).state_dict() for join in ("split", "beside")]
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
+
+
+@pytest.mark.parametrize("channels", [[8], [8, 0], 32, None, "abc", [4, "a"], [4, 8.0], [4, True]])
+def test_channels_that_make_no_vnet_are_refused(channels: Any) -> None:
+    message = f"model.channels={channels} is no V-Net: name the channels of two or more levels, whole numbers from 1"
+    with pytest.raises(InputError, match=re.escape(message)):
+        build(channels=channels)
+
+
+@pytest.mark.parametrize("stride", [[2, 2], [1, 2, 0], 2, None, "abc", [1.5, 2, 2]])
+def test_a_stem_without_a_stride_is_refused(stride: Any) -> None:
+    with pytest.raises(InputError, match=re.escape(f"model.stem_stride={stride} is no stride: write three whole num")):
+        build(stem_stride=stride)

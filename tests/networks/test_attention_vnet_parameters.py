@@ -11,7 +11,13 @@ def two_convolutions(before: int, n: int) -> int:
 
 
 def expected(
-    channels: list[int], on: tuple[str, ...], *, stem: bool = True, in_channels: int = 1, classes: int = 3
+    channels: list[int],
+    on: tuple[str, ...],
+    *,
+    stem: bool = True,
+    beside: bool = False,
+    in_channels: int = 1,
+    classes: int = 3,
 ) -> int:
     """The network's parameters, counted by hand."""
     *levels, bottom = channels
@@ -23,7 +29,9 @@ def expected(
         total += two_convolutions(before, n) + two_convolutions(2 * n, n)
         total += 8 * n * deeper + NORM_AND_SLOPES * deeper  # down
         total += 8 * deeper * n + NORM_AND_SLOPES * n  # up
-        if "shortcut" in on:
+        if "shortcut" in on and beside:  # more channels on the way down, and more for the next convolution
+            total += (deeper // 2) * (n + NORM_AND_SLOPES + 27 * deeper)
+        elif "shortcut" in on:
             total -= 7 * n * (deeper // 2)
         if "channel_attention" in on:
             total += 2 * n * max(1, n // 16) + n + max(1, n // 16)
@@ -36,11 +44,12 @@ def expected(
 
 @pytest.mark.parametrize("base", [32, 23])
 @pytest.mark.parametrize("stem", [True, False])
-def test_every_switch_counts_as_by_hand(base: int, stem: bool) -> None:
+@pytest.mark.parametrize("join", ["split", "beside"])
+def test_every_switch_counts_as_by_hand(base: int, stem: bool, join: str) -> None:
     channels = [base * 2**n for n in range(5)]
-    counts = parameter_counts(channels=channels, stem_stride=(1, 2, 2) if stem else (1, 1, 1))
+    counts = parameter_counts(channels=channels, stem_stride=(1, 2, 2) if stem else (1, 1, 1), shortcut_join=join)
     cases = {"none": (), "all": SWITCHES} | {switch: (switch,) for switch in SWITCHES}
-    assert counts == {name: expected(channels, on, stem=stem) for name, on in cases.items()}
+    assert counts == {name: expected(channels, on, stem=stem, beside=join == "beside") for name, on in cases.items()}
 
 
 def test_the_residual_sums_have_no_parameters() -> None:
@@ -52,4 +61,6 @@ def test_the_readme_figures_beside_the_papers_31_2_and_14_8_millions() -> None:
     assert counts["none"] == pytest.approx(28.7e6, abs=0.05e6)
     assert counts["all"] == pytest.approx(28.4e6, abs=0.05e6)
     assert counts["fusion"] - counts["none"] == pytest.approx(0.29e6, abs=0.005e6)  # the paper's 2.1 million
+    beside = parameter_counts(shortcut_join="beside")
+    assert beside["shortcut"] - beside["none"] == pytest.approx(4.79e6, abs=0.005e6)  # the paper's 4.7 million
     assert parameter_counts(channels=[23 * 2**n for n in range(5)])["none"] == pytest.approx(14.8e6, abs=0.05e6)

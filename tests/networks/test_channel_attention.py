@@ -57,5 +57,7 @@ def test_few_channels_keep_one_hidden_unit() -> None:
 def test_a_threshold_that_is_no_weight_is_refused() -> None:
     with pytest.raises(InputError, match=r"model.channel_threshold=1 is no weight: write a number from 0"):
         ChannelAttention(8, threshold=1)
+    with pytest.raises(InputError, match=r"model.channel_threshold=abc is no weight: write a number from 0"):
+        ChannelAttention(8, threshold="abc")
     with pytest.raises(InputError, match="reduction 0 of channel attention is too small"):
         ChannelAttention(8, reduction=0)

@@ -79,6 +79,18 @@ def test_a_constant_signal_tells_nothing_and_has_a_finite_gradient(estimate, sec
 
 
 @pytest.mark.parametrize("estimate", ESTIMATORS.values(), ids=ESTIMATORS)
+@pytest.mark.parametrize("size", [0.0, 1e-38, 1e-20, 1e20])
+def test_gradients_are_finite_for_signals_of_any_size(estimate, size: float) -> None:
+    first = (size * torch.randn(1, 64, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    second = torch.randn(1, 64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    value = estimate(first, second)
+    value.sum().backward()
+    assert torch.isfinite(value).all()
+    assert torch.isfinite(second.grad).all()
+    assert size == 1e-38 or torch.isfinite(first.grad).all()  # whose gradients no float32 can hold
+
+
+@pytest.mark.parametrize("estimate", ESTIMATORS.values(), ids=ESTIMATORS)
 def test_samples_of_a_batch_are_estimated_apart(estimate) -> None:
     pairs = [bivariate_normal(correlation, 500, seed=seed) for seed, correlation in enumerate((0.0, 0.5, 0.9))]
     together = estimate(torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs]))

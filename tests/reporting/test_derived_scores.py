@@ -7,7 +7,7 @@ import yaml
 
 from kidney_lab.metrics import metrics_frame, write_metrics
 from kidney_lab.metrics.strata import strata_frame, write_strata
-from kidney_lab.reporting.derived_scores import multiply_adds, with_borders
+from kidney_lab.reporting.derived_scores import network_costs, with_borders, with_small_tumors
 from kidney_lab.reporting.formatting import MISSING
 from kidney_lab.reporting.published import published_sections
 from kidney_lab.reporting.runs import read_run
@@ -42,8 +42,47 @@ def test_a_stage_is_not_counted_beside_the_one_that_contains_it(make_run):
     run = make_run(stages=stages)
     (run / "config.yaml").write_text(yaml.safe_dump({"model": {"stages": {"refit": {"contains": "detector"}}}}))
 
-    assert multiply_adds(read_run(run)) == 21.0
-    assert np.isnan(multiply_adds(read_run(make_run("b", stages={"only": {}}))))
+    assert network_costs(read_run(run))["gflops"] == 21.0
+    assert np.isnan(list(network_costs(read_run(make_run("b", stages={"only": {}}))).values())).all()
+
+
+def test_parameters_and_time_per_case_are_what_the_run_says(make_run):
+    run = make_run(stages={"a": {"parameters": 28_402_000}, "b": {"parameters": 98_000}}, cost_per_case={"seconds": 2})
+
+    assert network_costs(read_run(run)) == {
+        "gflops": pytest.approx(np.nan, nan_ok=True),
+        "parameters_in_millions": 28.5,
+        "seconds_per_case": 2.0,
+    }
+
+
+def test_scores_of_small_tumors_stand_under_the_names_of_their_strata_and_missed_ones_are_counted():
+    scores = {
+        case: {("tumor", "dice"): dice, ("kidney", "dice"): 0.9, ("tumor", "lesion_sensitivity"): found}
+        for case, dice, found in [("a", 0.0, 0.0), ("b", 0.6, 0.5), ("c", 0.8, 0.0), ("d", 1.0, np.nan)]
+    }
+    strata = pd.DataFrame(
+        {
+            "case": list("abcd"),
+            "under_10_mm": pd.array([True, True, False, None], "boolean"),
+            "under_2_cm": pd.array([True, True, True, None], "boolean"),
+        }
+    )
+
+    found = with_small_tumors(metrics_frame(scores), strata)
+
+    added = found.iloc[len(metrics_frame(scores)) :]
+    assert added[["case", "region", "metric", "value"]].to_numpy().tolist() == [
+        ["a", "tumor", "dice_under_10_mm", 0.0],
+        ["b", "tumor", "dice_under_10_mm", 0.6],
+        ["a", "tumor", "dice_under_2_cm", 0.0],
+        ["b", "tumor", "dice_under_2_cm", 0.6],
+        ["c", "tumor", "dice_under_2_cm", 0.8],
+        ["a", "tumor", "missed_small_tumors", 1.0],
+        ["b", "tumor", "missed_small_tumors", 0.0],
+    ]
+    pd.testing.assert_frame_equal(found.iloc[: len(metrics_frame(scores))], metrics_frame(scores))
+    assert with_small_tumors(metrics_frame(scores), None).equals(metrics_frame(scores))
 
 
 def test_the_table_of_a_paper_has_both_beside_its_own(make_run, tmp_path):

@@ -98,6 +98,17 @@ def test_scores_are_those_of_the_run(page: Page):
     assert tumor[4:] == ["3", "1"]
 
 
+def test_nothing_is_shown_of_surface_dice_where_nothing_was_scored_by_it(make_run, tmp_path: Path):
+    run = make_run()
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    (run / "metrics.csv").write_text("".join(line for line in lines if "surface_dice" not in line))
+    page = Page(write_report([run], tmp_path / "out").html.read_text())
+
+    assert page.tables["score-table"][0] == ["Region", "Dice, mean [95% CI]", "Dice, median", "Cases", "Undefined"]
+    assert page.tables["case-table"][0] == ["Case", "Kidney and mass: Dice", "Tumor: Dice"]
+    assert "Surface Dice" not in page.text
+
+
 def test_cases_stand_worst_first(page: Page):
     _, *rows = page.tables["case-table"]
     assert [row[0] for row in rows] == ["case_00002", "case_00003", "case_00001", "case_00004"]
@@ -257,6 +268,7 @@ def test_scores_by_tumor_size_follow_where_strata_are_known(make_run, make_score
     assert [row[:3] for row in page.tables["strata-table"]] == [
         ["Stratum", "Cases", "Dice ↑, mean [95% CI]"],
         ["<=2 cm", "1", "0.900"],
+        ["2-4 cm", "0", "no case in this stratum"],
         ["4-7 cm", "2", "0.600 [0.500, 0.700]"],
         [">7 cm", "1", "—"],
     ]

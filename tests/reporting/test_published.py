@@ -223,3 +223,21 @@ def test_a_paper_that_does_not_name_its_data_has_one_table(make_row, experiments
 
     assert (section.id, section.title) == ("published-paper-t1", "Beside the paper: paper/t1")
     assert list(dict.fromkeys(row[0] for row in cells(section))) == ["PM (kits19)", "nnU-Net"]
+
+
+def test_a_second_number_of_a_row_stands_beside_the_runs_of_the_first(make_row, experiments):
+    file = experiments / "paper" / "published.json"
+    again = {"table": "t1", "row": "PM (conclusion)", "runs_of": "PM", "dataset": "kits19", "region": "tumor"}
+    second = [
+        {**again, "metric": "dice", "level": "case", "value": 0.7},
+        {**again, "region": None, "metric": "mean_dice", "level": "case", "value": 0.8},
+    ]
+    file.write_text(json.dumps([*json.loads(file.read_text()), *second]))
+    (section,) = published_sections([read_run(make_row("a", "PM", {"c1": 0.5}, data=PHANTOM))], experiments)
+
+    assert cells(section)[1][3] == "0.500"
+    title = "PM (conclusion) (phantom, SYNTHESIZED)"
+    assert cells(section)[-2:] == [
+        (title, "Tumor", "Dice ↑", "0.500", "1", "1", "0.7000", "-0.200"),
+        (title, "", "Mean Dice", "0.700", "1", "1", "0.8000", "-0.100"),
+    ]

@@ -1,3 +1,5 @@
+import pytest
+
 from kidney_lab.composition.search_path import config_folder
 from kidney_lab.reporting.published import read_published
 
@@ -36,6 +38,31 @@ def test_the_two_ablations_end_at_one_dice_and_two_ious():
         (row, metric): value
         for row, values in MODULES.items()
         for metric, value in zip(("dice", "jaccard"), values, strict=True)
+    }
+
+
+def test_the_gains_of_the_conclusion_are_others_than_those_of_section_4_2_2():
+    gains = {
+        name: [s.value for s in of_table(name) if s.row == "V-Net" and s.metric == "dice_gain_of_improved_v_net"]
+        for name in ("sec4_2_2", "sec5_conclusion")
+    }
+
+    assert gains == {"sec4_2_2": [0.042, 0.067], "sec5_conclusion": [0.027, 0.082]}
+
+
+def test_what_the_parts_cost_is_what_sections_2_2_2_to_4_2_2_say():
+    found = {(s.row.partition(" (")[0], s.metric): s.value for s in of_table("cost")}
+
+    gain = "parameters_in_millions_gain_of_improved_v_net"
+    assert found == {
+        ("Improved V-Net", "parameters_in_millions"): 31.2,
+        ("V-Net", gain): 4.7,
+        ("without fusion", gain): 2.1,
+        ("without fusion", "seconds_per_case_gain_of_improved_v_net"): 0.008,
+        ("without channel attention", gain): pytest.approx(0.02 * (31.2 - 4.7)),
+        ("Improved V-Net, 14.8 M", "parameters_in_millions"): 14.8,
+        ("Improved V-Net, 14.8 M", "seconds_per_case"): 1.23,
+        ("Improved V-Net", "seconds_per_case"): 8.0,
     }
 
 

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import ttest_rel, wilcoxon
 
 from kidney_lab.reporting.row_differences import between_section, choose_pairs, row_differences
 from kidney_lab.reporting.row_groups import row_groups
@@ -65,11 +65,16 @@ def test_the_table_is_corrected_over_all_its_pairs_and_counts_cases_and_runs(gro
     first, second = cells(section)
     assert first[:2] == ["B minus A", "Tumor: Dice ↑"]
     assert first[2].startswith("+0.300 [+")
-    assert first[3:] == ["5 of 5", "2 and 1", "0.062 (0.125)"]
+    # t of B - A: mean 0.3, standard deviation 0.158, 5 cases: t = 4.243, p = 0.0132, the smaller of two
+    assert first[3:] == ["5 of 5", "2 and 1", "0.062 (0.125)", "0.013 (0.026)"]
     assert second[0] == "C minus A"
     assert second[4] == "1 and 1"
     p = wilcoxon([0.1, 0.2, -0.1, 0.4, 0.6]).pvalue
     assert second[5] == f"{p:.3f} ({max(p, 0.125):.3f})"
+    t = ttest_rel([0.2, 0.3, 0.0, 0.5, 0.7], [0.1] * 5).pvalue
+    assert second[6] == f"{t:.3f} ({t:.3f})"
+    assert section.header[-2:] == ("Wilcoxon p (Holm)", "t-test p (Holm)")
+    assert "of the paired t-test" in section.caption
     assert [row.kind for row in section.rows] == ["group", "group"]
     assert section.title == "Between the rows: own/t on kits19"
     assert "corrected by Holm over all 2 comparisons" in section.caption

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kidney_lab.reporting.row_groups import row_groups
+from kidney_lab.reporting.row_groups import compared_keys, row_groups
 from kidney_lab.reporting.runs import read_runs
 
 SCORES = {"c1": {("kidney_and_mass", "dice"): 0.9, ("tumor", "dice"): 0.5}}
@@ -55,3 +55,17 @@ def test_a_table_without_a_paper_has_dice_of_every_region(write_row, make_run, e
     (group,) = row_groups(runs, experiments)
 
     assert group.keys == [("kidney_and_mass", "dice", "case"), ("tumor", "dice", "case")]
+
+
+def test_a_table_of_small_tumors_alone_is_compared_by_dice_and_jaccard_of_all_cases_too():
+    keys = [("tumor", name, "case") for name in ("dice_gain_under_2_cm", "dice_under_2_cm", "missed_small_tumors")]
+
+    assert [metric for _, metric, _ in compared_keys(keys)] == [
+        *("dice", "jaccard"),
+        *("dice_under_2_cm", "missed_small_tumors"),  # a difference of gains would be one of Dice
+    ]
+    assert compared_keys([*keys[:1], ("tumor", "hd", "case")]) == [
+        ("tumor", "dice_under_2_cm", "case"),
+        ("tumor", "hd", "case"),
+    ]
+    assert compared_keys([(None, "parameters_in_millions", None)]) == []

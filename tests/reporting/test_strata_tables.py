@@ -49,18 +49,47 @@ def test_runs_stand_together_in_each_stratum_and_a_metric_of_one_is_a_dash_of_th
     assert [row.cells[-1] for row in section.rows[:2]] == ["—", "0.500 [0.500, 0.500]"]
     assert [row.kind for row in section.rows[:3]] == ["", "", "group"]
     assert section.rows[-1].cells[0] == "no tumor"
+    assert [row.cells for row in section.rows if row.run == ""] == [["4-7 cm", "0", "no case in this stratum", "—"]]
 
 
 def test_another_column_sorts_as_well_and_one_that_measures_is_refused(stratified):
     run = read_run(stratified("a"))
 
-    assert [row.stratum for row in stratum_scores([run], "cyst_present")[0]] == ["False", "True"]
+    assert [row.stratum for row in stratum_scores([run], "cyst_present")[0]] == [
+        "without cysts",
+        "with cysts",
+    ]
     for by in ("tumor_volume_ml", "histology"):
         with pytest.raises(
             InputError,
             match=f"by={by} does not fit the strata.csv of a: '{by}' is no column that sorts cases",
         ):
             stratum_scores([run], by)
+
+
+@pytest.mark.parametrize(
+    ("by", "title", "small", "large"),
+    [
+        ("under_10_mm", "Tumor scores by tumor size", "under 10 mm", "10 mm and more"),
+        ("under_2_cm", "Tumor scores by tumor size", "under 2 cm", "2 cm and more"),
+        ("under_10_cm3", "Tumor scores by tumor volume", "under 10 cm³", "10 cm³ and more"),
+    ],
+)
+def test_small_tumors_come_first_under_their_names_and_where_there_are_none_that_is_said(
+    stratified, by, title, small, large
+):
+    path = stratified("a")
+    kinds = {case: {by: None if case == "c4" else False, "size": "2-4 cm"} for case in DICE}
+    write_strata(strata_frame(kinds), path)
+    runs = [read_run(path)]
+    section = strata_section(stratum_scores(runs, by)[0], runs, by=by, notes=[])
+
+    assert section.title == title
+    assert [row.cells[:2] for row in section.rows] == [[small, "0"], [large, "4"], ["no tumor", "1"]]
+    assert section.rows[0].cells[2:] == ["no case in this stratum"]
+
+    write_strata(strata_frame({case: {by: case == "c1"} for case in DICE}), path)
+    assert [(row.stratum, row.n) for row in stratum_scores([read_run(path)], by)[0]] == [(small, 1), (large, 4)]
 
 
 def test_strata_that_lack_a_scored_case_are_named_and_left_out(stratified):

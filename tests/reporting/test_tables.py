@@ -6,7 +6,7 @@ from rich.console import Console
 from kidney_lab.reporting.runs import read_run, read_runs
 from kidney_lab.reporting.scores import score_rows
 from kidney_lab.reporting.sections import TableRow, TableSection
-from kidney_lab.reporting.tables import cases_markdown, print_scores, scores_markdown
+from kidney_lab.reporting.tables import cases_markdown, print_scores, score_cells, score_header, scores_markdown
 
 
 def test_terminal_shows_mean_interval_median_and_counts(make_run):
@@ -34,6 +34,32 @@ def test_made_up_images_are_said_to_be_so_in_both_tables(make_run):
     runs, _ = read_runs([make_run(data={"name": "phantom", "synthesized": True})])
     assert "Phantom data" in scores_markdown([], runs)
     assert "Phantom data" in cases_markdown(runs)
+
+
+def test_surface_dice_has_no_column_where_nothing_was_scored_by_it(make_run):
+    runs, _ = read_runs([without_surfaces(make_run())])
+    out = io.StringIO()
+    print_scores(runs[0].metrics, console=Console(file=out, width=140))
+    text = scores_markdown(score_rows({run.name: run.metrics for run in runs}), runs)
+
+    assert "Surface" not in out.getvalue() + text + cases_markdown(runs)
+    assert "| Run | Region | Dice, mean [95% CI] | Dice, median | Cases | Undefined |" in text
+    assert "| unet3d-kits19 | Kidney and mass | 0.950 [0.950, 0.950] | 0.950 | 4 | 0 |" in text
+
+
+def test_one_run_that_was_scored_by_surface_dice_brings_its_column_and_others_have_dashes(make_run):
+    frames = {"a": read_run(make_run("a")).metrics, "b": read_run(without_surfaces(make_run("b"))).metrics}
+    rows = score_rows(frames)
+
+    assert score_header(rows)[3] == "Surface Dice, mean [95% CI]"
+    assert [score_cells(row)[3] for row in rows[:2]] == ["0.900 [0.900, 0.900]", "\N{EM DASH}"]
+
+
+def without_surfaces(run):
+    """The run as `metrics=[dice,hd95]` leaves it, but for the distances."""
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    (run / "metrics.csv").write_text("".join(line for line in lines if "surface_dice" not in line))
+    return run
 
 
 def test_cases_in_markdown_stand_worst_first_with_undefined_as_a_dash(make_run):

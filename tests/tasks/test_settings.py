@@ -142,6 +142,55 @@ def test_a_cascade_that_cannot_work_is_one_sentence(override, sentence):
     assert re.search(sentence, describe(caught.value, []))
 
 
+ATTENTION_VNET = "model=attention_vnet"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["loss=mask_rcnn"], "loss=mask_rcnn adds up what a detector loses by boxes, and this stage has none: choose"),
+        (["loss.boundary_weight=nan"], "loss.boundary_weight=nan is no number: give one that is finite."),
+        (["loss.boundary_weight=inf"], "loss.boundary_weight=inf is no number: give one that is finite."),
+        (["loss.boundary_weight=abc"], "loss.boundary_weight=abc is no number"),
+        (["loss.boundary_weight=null"], "loss.boundary_weight=None is no number"),
+        (["loss.lambda_dice=abc"], "loss.lambda_dice=abc is no number"),
+        (
+            ["loss.lambda_dice=0", "loss.lambda_ce=0"],
+            "loss.lambda_dice=0 and loss.lambda_ce=0 must not be negative, and",
+        ),
+        (["model.boundary_head_weight=abc"], "model.boundary_head_weight=abc is no number"),
+        (["model.channel_threshold=abc"], "model.channel_threshold=abc is no number"),
+        (["model.stem_stride=2"], "model.stem_stride=2 is no stride: write three whole numbers from 1 on."),
+        (["model.channels=32"], "model.channels=32 is no V-Net: name the channels of two or more levels, whole"),
+        (["model.base_channels=0"], "model.base_channels=0 is no count: give a whole number of at least 1."),
+        (["model.base_channels=abc"], "model.base_channels=abc is no count: give a whole number of at least 1."),
+        (["loss.weight=abc"], "loss.weight=abc must be a list of numbers over 0"),
+        (["loss.weight=null"], "loss.weight=None must be a list of numbers over 0"),
+        (
+            ["loss.weight=[1,1]"],
+            "loss.weight has 2 values, but the network 4 channels: give one weight for the backgro",
+        ),
+        (["scheduler.T_max=0"], "The optimizer or scheduler of the stage segmentation cannot be made (integer modulo"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_the_improved_v_net_cannot_take_is_one_sentence(overrides, sentence):
+    with pytest.raises((InputError, InstantiationException, OmegaConfBaseException)) as caught:
+        check(ATTENTION_VNET, *overrides)
+    told = describe(caught.value, [])
+    assert told.startswith(sentence)
+    assert "Error in call" not in told
+    assert "\n" not in told
+
+
+def test_a_single_value_that_batch_normalisation_would_see_is_told():
+    check("model=vnet", "model.roi_size=[16,16,16]", "model.batch_size=2")
+    with pytest.raises(
+        InputError, match=r"cannot be trained on batches of 1 with samples of \[16, 16, 16\] voxels \(Exp"
+    ):
+        check("model=vnet", "model.roi_size=[16,16,16]", "model.batch_size=1")
+
+
 def test_an_unknown_prior_is_refused_even_without_the_cascade():
     with pytest.raises((InputError, OmegaConfBaseException, InstantiationException)) as caught:
         check(CASCADE, "model.cascade=false", "model.prior=foo")

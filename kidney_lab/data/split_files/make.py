@@ -2,7 +2,7 @@
 
 SIZES is a table `case,radiographic_size` (CSV, cm, empty where unknown) or the challenge's `kits23.json`, of all 489
 cases of KiTS23. The splits of the papers are drawn at random, since none gives its list of cases; only their sizes are
-the papers'. `kidney_lab` is stratified by tumor size.
+the papers'. `kidney_lab` is stratified by tumor size; `kits19_small_tumors` is chosen by it.
 """
 
 import csv
@@ -65,6 +65,25 @@ def paper_splits() -> dict[str, Content]:
             (190, 20, 90),
         ),
     }
+
+
+def small_tumors_split() -> Content:
+    """The split `kits19_small_tumors`: 40 training, 4 validation and 12 test cases for trials on a CPU.
+
+    Drawn as any seeded split of cases 0 to 63 is; then its test part is made anew out of the strata of
+    `kidney_lab.metrics.strata`, where 120 KiTS19 masks, cases 0 to 119, hold no tumor under 10 mm and four under 2 cm.
+    """
+    drawn = _drawn(
+        "Trials of what small tumors gain (paper 002) on KiTS19 masks. Test: the four tumors under 2 cm among cases "
+        "0-119, then, of the drawn test cases with slices of 2 mm and more, the first four under 10 cm3 and the first "
+        "four of 10 cm3 and more. Two drawn test cases take the places of the two training cases that are tested.",
+        {"kits19": EDITIONS["kits19"]},
+        (40, 4, 20),
+    )
+    under_2_cm, under_10_cm3, larger = [19, 23, 72, 100], [31, 39, 40, 54], [7, 12, 13, 15]
+    train = sorted({*drawn["train"], 14, 33} - {*under_2_cm})
+    test = sorted([*under_2_cm, *under_10_cm3, *larger])
+    return {**drawn, "drawn": drawn["drawn"] + "; test cases chosen", "train": train, "test": test}
 
 
 def default_split(sizes: Mapping[int, float]) -> Content:
@@ -161,7 +180,11 @@ def main(arguments: Sequence[str]) -> None:
             "Give the table of tumor sizes: python -m kidney_lab.data.split_files.make SIZES.csv [FOLDER]."
         )
     folder = Path(arguments[1]) if len(arguments) == 2 else FOLDER
-    for name, content in {**paper_splits(), "kidney_lab": default_split(read_sizes(Path(arguments[0])))}.items():
+    chosen = {
+        "kits19_small_tumors": small_tumors_split(),
+        "kidney_lab": default_split(read_sizes(Path(arguments[0]))),
+    }
+    for name, content in {**paper_splits(), **chosen}.items():
         write_text(folder / f"{name}.json", render(content))
         print(folder / f"{name}.json")
 

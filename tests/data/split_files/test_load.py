@@ -10,6 +10,7 @@ HASHES = {
     "ernet_random_70_30": ["96cf03dad3c9"],
     "kidney_lab": ["1e0d923abd87", "c0e6f4615573", "1c9050f86e11", "eca1270462e5", "7c42c9a84d0b"],
     "kits19_official": ["f3e9b04f83e2"],
+    "kits19_small_tumors": ["ffd2f8ac7536"],
     "msalds_240_30_30": ["9fcda9fa0944"],
     "thesis_190_20": ["b921e502009f"],
     "vnet_168_21_21": ["e76e02383cad"],
@@ -19,6 +20,7 @@ HASHES = {
 SIZES = {  # training, validation, test; as the papers print them
     ("kits19_official", "kits19"): (190, 20, 90),
     ("kits19_official", "kits23"): (190, 20, 90),
+    ("kits19_small_tumors", "kits19"): (40, 4, 12),
     ("msalds_240_30_30", "kits21"): (240, 30, 30),
     ("vnet_168_21_21", "kits19"): (168, 21, 21),
     ("vnet_189_21", "kits19"): (189, 21, 0),

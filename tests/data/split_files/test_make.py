@@ -1,11 +1,16 @@
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 
+from kidney_lab.data.kits import in_memory
+from kidney_lab.data.nifti import read_volume
 from kidney_lab.data.split_files import make
 from kidney_lab.data.split_files.load import FOLDER, read_split
+from kidney_lab.data.splits import seeded_split
 from kidney_lab.errors import InputError
+from kidney_lab.metrics.strata import case_strata
 
 TOLERANCE = 1.5
 """Cases by which a part may differ from its share of a size bin."""
@@ -76,6 +81,27 @@ def test_the_committed_split_is_made_of_the_clinical_table(shared_data):
 @pytest.mark.parametrize("name", sorted(make.paper_splits()))
 def test_the_committed_splits_of_the_papers_are_those_that_are_drawn(name):
     assert make.render(make.paper_splits()[name]) == (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+
+
+def test_the_split_of_small_tumors_is_the_seeded_one_but_for_its_test_cases():
+    split = read_split("kits19_small_tumors").split("kits19")
+    seeded = seeded_split([f"case_{n:05d}" for n in range(64)], n_train=40, n_val=4, n_test=20, seed=0)
+
+    assert make.render(make.small_tumors_split()) == (FOLDER / "kits19_small_tumors.json").read_text(encoding="utf-8")
+    assert split.val == seeded.val
+    assert {*seeded.train} - {*split.train} == {"case_00019", "case_00023"}
+    assert {*split.train} - {*seeded.train} <= {*seeded.test}
+
+
+@pytest.mark.slow
+def test_the_split_of_small_tumors_tests_four_cases_of_each_stratum(shared_data):
+    strata = []
+    for case in read_split("kits19_small_tumors").split("kits19").test:
+        labels = in_memory(read_volume(shared_data / "kits19" / case / "segmentation.nii.gz"))
+        measured = case_strata(labels.array, labels.grid.spacing)
+        strata.append((measured["under_10_mm"], measured["under_2_cm"], measured["under_10_cm3"]))
+
+    assert Counter(strata) == {(False, True, True): 4, (False, False, True): 4, (False, False, False): 4}
 
 
 def test_the_files_are_written_and_read_back(table, made_up, tmp_path):

@@ -1,0 +1,17 @@
+import math
+
+import pytest
+
+from kidney_lab.numbers import is_number, is_whole
+
+
+@pytest.mark.parametrize(
+    ("value", "whole", "number"),
+    [
+        *((0, True, True), (-3, True, True), (1.0, False, True), (2.5, False, True)),
+        *((True, False, False), ("1", False, False), (None, False, False), ([1], False, False)),
+        *((math.nan, False, False), (math.inf, False, False), (-math.inf, False, False)),
+    ],
+)
+def test_numbers_are_finite_and_neither_text_nor_switch(value, whole, number):
+    assert (is_whole(value), is_number(value)) == (whole, number)
