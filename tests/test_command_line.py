@@ -55,7 +55,7 @@ WRONG = {
         ["model=unet"],
         "model=unet is unknown (did you mean unet3d?): choose one of attention_unet, attention_unet3d, attention_vne",
     ),
-    "an unknown key": (["modle=x"], "modle is unknown (did you mean model?): choose one of task, loss,"),
+    "an unknown key": (["modle=x"], "modle is unknown (did you mean model?): choose one of task, metrics,"),
     "an unknown nested key": (["trainer.max_epoch=1"], "trainer.max_epoch is unknown (did you mean max_epochs?)"),
     "a key below a value": (["seed.x=1"], "seed.x is unknown: seed holds a value and no further keys."),
     "an unknown task": (["task=trane"], "task=trane is unknown (did you mean train?)"),

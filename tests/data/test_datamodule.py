@@ -226,15 +226,15 @@ class TestPriors:
             "train_prior": PriorInput(None, labels=[1, 2], reference=True),
             "val_prior": PriorInput(priors, labels=[1, 2], places=True),
         }
-        seen = {"train": [], "val": []}
+        seen = {"train": [], "patches": [], "cases": []}
 
         class Keeper(Recorder):
             def training_step(self, batch, batch_idx):
-                seen["train"].append({key: value.clone() for key, value in batch.items()})
+                seen["train"].append({key: batch[key].clone() for key in ("image", "label")})
                 return super().training_step(batch, batch_idx)
 
             def validation_step(self, batch, batch_idx, dataloader_idx):
-                seen["val"].append(batch)
+                seen["cases" if dataloader_idx else "patches"].append(batch)
 
         data = data_module(store, workers=workers, device=device, **shown)
         pl.Trainer(
@@ -245,13 +245,12 @@ class TestPriors:
         for batch in seen["train"]:
             for image, label in zip(batch["image"], batch["label"], strict=True):
                 assert torch.equal(image[1:], one_hot(label, [1, 2]))
-        patches, cases = ([b for b in seen["val"] if ("case" in b) == whole] for whole in (False, True))
-        for batch in patches:
+        for batch in seen["patches"]:
             inside = batch["image"][:, :1] > -1.5  # what lies beyond the volume is air, -2, and no label
             for image, label, within in zip(batch["image"], batch["label"], inside, strict=True):
                 assert torch.equal(image[1:], one_hot((label + 1) % 3 * within, [1, 2]))
-        assert [batch["case"] for batch in cases] == list(SPLIT.val)
-        assert all(torch.equal(batch["prior"], (batch["label"] + 1) % 3) for batch in cases)
+        assert [batch["case"] for batch in seen["cases"]] == list(SPLIT.val)
+        assert all(torch.equal(batch["prior"], (batch["label"] + 1) % 3) for batch in seen["cases"])
 
 
 class FakeTrainer:

@@ -266,7 +266,7 @@ def test_callbacks_are_told_their_stage_and_where_its_checkpoints_go(tmp_path):
     folders = [callback.dirpath for callback in callbacks if hasattr(callback, "dirpath")]
     assert folders == [str(tmp_path / "stages" / "coarse")] * 3
     assert [callback.stage for callback in callbacks if isinstance(callback, EpochTable)] == ["coarse"]
-    assert len(callbacks) == 6
+    assert len(callbacks) == 7
     assert config.best.dirpath is None
 
 
