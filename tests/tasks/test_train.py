@@ -193,6 +193,7 @@ def test_a_resumed_run_must_have_the_cases_that_it_was_begun_with(command, tmp_p
     assert "gone: case_00099" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_split_without_test_cases_scores_its_validation_cases_and_says_so(command, tmp_path):
     result = command("trainer=smoke", "data.n_test=0", "data.n_val=2", "hydra.run.dir=run", cwd=tmp_path)
     run = tmp_path / "run"
@@ -208,6 +209,7 @@ def test_a_split_without_test_cases_scores_its_validation_cases_and_says_so(comm
     assert "(validation)" in (run / "report" / "scores.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_split_by_path_is_the_one_that_is_trained_on_and_named(smoke_run, command, tmp_path):
     before = json.loads((smoke_run / "split.json").read_text())
     mine = {"train": before["test"], "val": before["val"], "test": before["train"][:1]}
@@ -239,6 +241,7 @@ def killed_and_resumed(command, kill_at, tmp_path_factory):
     return folder / "whole", folder / "killed", epochs_before
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_training_ends_with_the_same_weights(killed_and_resumed):
     whole, killed, epochs_before = killed_and_resumed
     assert 0 < epochs_before < 4
