@@ -18,6 +18,7 @@ PATH_KEYS = (
     "images",
     "init",
     "input",
+    "model.weights",
     "output",
     "predictions",
     "prepare.root",

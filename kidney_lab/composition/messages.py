@@ -15,7 +15,7 @@ from hydra.errors import (
     OverrideParseException,
 )
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from kidney_lab.composition.search_path import config_folder
 from kidney_lab.errors import InputError
@@ -49,6 +49,11 @@ def describe(error: Exception, overrides: Sequence[str]) -> str:
         return f"{error}".replace("\n", " ")
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}= is missing: give it a value on the command line."
+    if isinstance(error, InterpolationKeyError) and (named := re.search(r"'([^']+)' not found", str(error))):
+        return (
+            f"One of the options takes a value from {named[1]}, which the others do not have: choose options that go "
+            "together, such as the view= that the model brings."
+        )
     if isinstance(error, ConfigKeyError) and error.parent_node is not None:
         return _unknown_in(str(error.full_key), list(error.parent_node))
     return " ".join(str(error).split())

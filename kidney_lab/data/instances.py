@@ -1,8 +1,8 @@
 """Instances of a slice: what a detector learns to find, taken from a label map.
 
 Xue et al. (ERNet), Traitement du Signal 42(4), 2025, sections 3.1 and 4.1, detects kidneys and tumors, the tumor being
-part of the kidney, and leaves open what one object is. Chosen: a connected component on the slice, so that the left and
-the right kidney are two; components under 16 pixels are left out.
+part of the kidney, and leaves open what one object is. Chosen: an 8-connected component on the slice, so that the left
+and the right kidney are two; components of fewer than `min_pixels` pixels are left out, 16 of slices of 512 x 512.
 
 Pixel `i` reaches from `i - 0.5` to `i + 0.5`, which is how the RoI Align of torchvision's detectors reads a slice: so
 `kidney_lab.networks.slice_rois.paste` brings masks back to the pixels that they came from.

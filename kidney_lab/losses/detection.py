@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kidney_lab.errors import InputError
+from kidney_lab.numbers import is_number
 
 
 class DetectionLoss(nn.Module):
@@ -44,7 +45,7 @@ class DetectionLoss(nn.Module):
             "loss_mask": loss_mask,
         }
         for name, weight in self.weights.items():
-            if not weight >= 0:
+            if not is_number(weight) or weight < 0:
                 raise InputError(f"loss.{name}={weight} is no weight: give a number of at least 0.")
 
     def forward(self, losses: Mapping[str, Tensor]) -> Tensor:

@@ -56,7 +56,8 @@ class DetectionSegmentation(SupervisedSegmentation):
         output: of the regions `kidney_and_mass` and `tumor`.
         weights: that a training starts from: `none`, `imagenet`, `coco`, or a file, see `kidney_lab.networks.weights`.
         warmup_steps: over which the learning rate rises to the optimizer's; 0: from the first step on.
-        min_pixels: of a component of the reference that is an instance.
+        min_pixels: of an 8-connected component of the reference on a slice that is an instance; smaller ones are left
+            out.
 
     Raises:
         InputError: the loss is another one.

@@ -102,6 +102,7 @@ def fit_stage(
         "steps": trainer.global_step,
         "wall_time_s": round(time.monotonic() - started, 1),
         "best": _best(best, checkpoints, trainer),
+        **stage.module.record(),
     }
 
 

@@ -19,6 +19,7 @@ from kidney_lab.methods.refit_descent import Reduction, descend
 from kidney_lab.methods.refit_groups import build_groups
 from kidney_lab.methods.refit_pixels import RoiPixels
 from kidney_lab.networks.refit import RefitNetwork
+from kidney_lab.numbers import is_number, is_whole
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class SoftmaxRefit(nn.Module):
         seed: of its initial weights, and of the clusters.
 
     Raises:
-        InputError: there are no such groups, or a number is not over 0.
+        InputError: there are no such groups, or a number is out of range.
     """
 
     fitted: Tensor
@@ -59,9 +60,11 @@ class SoftmaxRefit(nn.Module):
         self.literal = literal
         self.rate = rate if rate is not None else 0.01 if literal else 0.3
         self.iterations = iterations
-        for name, value in (("rate", self.rate), ("iterations", iterations), ("hidden_channels", hidden_channels)):
-            if not value > 0:
-                raise InputError(f"model.refit.{name}={value} is out of range: give a number over 0.")
+        if not is_number(self.rate) or self.rate <= 0:
+            raise InputError(f"model.refit.rate={rate} is out of range: give a number over 0, such as 0.3, or null.")
+        for name, value in (("iterations", iterations), ("hidden_channels", hidden_channels)):
+            if not is_whole(value) or value < 1:
+                raise InputError(f"model.refit.{name}={value} is no count: give a whole number of at least 1.")
         self.seed = seed
         self.groups = build_groups(groups, k=k, seed=seed)
         self.network = RefitNetwork(hidden_channels, seed=seed, dtype=torch.float64 if literal else torch.float32)

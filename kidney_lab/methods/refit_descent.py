@@ -4,8 +4,10 @@ Xue et al., "ERNet", Traitement du Signal 42(4), 2025, Algorithm 3, lines 5 to 1
 pixel from a bias: read as the sum over pixels, which is what lines 12 and 13 do. Line 11 prints `w*` for the output
 layer's weights.
 
-As printed, the squared error is a sum over pixels and its gradient grows with their number, so that a rate of 0.01
-overshoots from about a hundred pixels on. `reduction="mean"` divides by that number.
+As printed, the squared error is a sum over pixels and its gradient grows with their number. On made-up pixels, a rate
+of 0.01 diverges from about two hundred on: 1000 steps end at an error of 2e4 over 200 pixels and of 4e162 over 220, and
+float64 overflows after 745 steps over 260 pixels, 96 over 4 000 and 46 over 200 000 (float32 after 215 over 220, and
+after 84, 11 and 5). `reduction="mean"` divides by that number.
 """
 
 from typing import Literal

@@ -70,6 +70,10 @@ class SoftmaxRefitSegmentation(SupervisedSegmentation):
         own = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
         self.network.detector.load_state_dict(own)
 
+    def record(self) -> dict[str, Any]:
+        """Which regions were fitted; the others keep the detector's probabilities."""
+        return {"fitted": {refit.region: bool(refit.fitted) for refit in _refits(self.network)}}
+
     def on_train_epoch_start(self) -> None:
         """Forgets the pixels of an epoch that was interrupted."""
         super().on_train_epoch_start()

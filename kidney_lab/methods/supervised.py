@@ -97,6 +97,10 @@ class SupervisedSegmentation(pl.LightningModule):
         """
         raise InputError(f"{type(self).__name__} contains no other stage: leave model.stages.*.contains out.")
 
+    def record(self) -> dict[str, Any]:
+        """What `run.json` says of the trained module beside its cost; nothing, unless a module overrides it."""
+        return {}
+
     def forward(self, image: Tensor) -> Any:
         """Logits `(B, K, D, H, W)` of images `(B, C, D, H, W)`, or those of every level where training supervises them.
 

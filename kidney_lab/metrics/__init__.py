@@ -16,7 +16,7 @@ from kidney_lab.metrics.scoring import METRIC_TABLE, Metric, choose_metrics, fin
 from kidney_lab.metrics.strata import case_strata
 from kidney_lab.metrics.surface import SurfaceDistances, contour_distances, surface_dice, surface_distances
 from kidney_lab.metrics.table import metrics_frame, read_metrics, summarize, write_metrics
-from kidney_lab.metrics.volume import relative_volume_difference, volume_ml
+from kidney_lab.metrics.volume import false_positive_volume_ml, relative_volume_difference, volume_ml
 
 __all__ = [
     "METRICS",
@@ -34,6 +34,7 @@ __all__ = [
     "contour_distances",
     "detect_lesions",
     "dice",
+    "false_positive_volume_ml",
     "find_metric",
     "generalized_dice",
     "hausdorff_distance",

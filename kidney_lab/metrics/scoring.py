@@ -20,7 +20,7 @@ from kidney_lab.metrics.lesions import LESION_METRICS
 from kidney_lab.metrics.measurement import Measurement
 from kidney_lab.metrics.overlap import Confusion
 from kidney_lab.metrics.surface import SurfaceDistances, surface_dice
-from kidney_lab.metrics.volume import relative_difference
+from kidney_lab.metrics.volume import false_positive_ml, relative_difference
 
 Better = Literal["higher", "lower", "zero", "neither"]
 """Which values are better: large ones, small ones, those near zero, or none, where the number only describes."""
@@ -35,7 +35,7 @@ class Metric:
 
     Args:
         title: in words, for tables.
-        unit: "" for shares and counts, or "mm".
+        unit: "" for shares and counts, "mm", or "ml".
         better: which values are better.
         needs: what it is made of; "surfaces" take the time, "lesions" are of tumors and cysts alone.
         symmetric: whether exchanging prediction and reference changes nothing.
@@ -80,6 +80,14 @@ METRIC_TABLE: Final[Mapping[str, Metric]] = MappingProxyType(
             "Pixel accuracy of an empty prediction", overlap.background_accuracy, better="neither"
         ),
         "rvd": _counted("Relative volume difference", relative_difference, better="zero"),
+        "false_positive_volume": Metric(
+            "Falsely positive volume",
+            "ml",
+            "lower",
+            "voxels",
+            False,
+            lambda m: false_positive_ml(m.counts, m.spacing_mm),
+        ),
         "assd": _measured("Average symmetric surface distance", average_symmetric_surface_distance),
         "hd": _measured("Hausdorff distance", hausdorff_distance),
         "hd95": _measured("Hausdorff distance, 95th percentile", lambda d: hausdorff_distance(d, percentile=95)),

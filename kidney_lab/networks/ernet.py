@@ -26,7 +26,7 @@ from kidney_lab.labels import REGIONS
 from kidney_lab.networks.mask_activation import own_region, region_logits
 from kidney_lab.networks.mask_rcnn import Layer, MaskRCNN
 from kidney_lab.networks.seg_grad_cam import differentiable_logits, heatmaps
-from kidney_lab.networks.slice_rois import largest_by_class, paste, roi_pixels, scale_boxes
+from kidney_lab.networks.slice_rois import check_scale, largest_by_class, paste, roi_pixels, scale_boxes
 
 Pixels = Literal["predicted", "reference"]
 Support = Literal["roi", "reference"]
@@ -80,6 +80,7 @@ class ERNet(nn.Module):
         for key, value, allowed in (("layer", layer, Layer), ("pixels", pixels, Pixels), ("support", support, Support)):
             if value not in get_args(allowed):
                 raise InputError(f"model.heatmap.{key}={value} is unknown: choose {' or '.join(get_args(allowed))}.")
+        check_scale(roi_scale)
         self.detector = detector.requires_grad_(False)
         self.refits = nn.ModuleList(refits)
         self.layer: Layer = layer

@@ -28,9 +28,9 @@ from torchvision.models.detection.roi_heads import fastrcnn_loss
 from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
-from kidney_lab.errors import InputError
 from kidney_lab.networks.fpn_backbone import Norm, fpn_backbone
 from kidney_lab.networks.mask_activation import MaskActivation, Target, mask_loss
+from kidney_lab.networks.mask_rcnn_settings import check_channels, check_ranges
 
 Layer = Literal["mask_head.3", "conv5_mask"]
 """Layer of the mask branch whose activations explain its logits: the last 3x3 convolution, or the transposed one."""
@@ -97,7 +97,18 @@ class MaskRCNN(nn.Module):
         rpn_top_n: tuple[int, int] = (2000, 1000),
     ) -> None:
         super().__init__()
-        _check(in_channels, anchor_sizes, mask_activation)
+        check_channels(in_channels)
+        check_ranges(
+            channels=channels,
+            anchor_sizes=anchor_sizes,
+            mask_roi_size=mask_roi_size,
+            mask_activation=mask_activation,
+            box_score_thresh=box_score_thresh,
+            box_nms_thresh=box_nms_thresh,
+            box_detections_per_img=box_detections_per_img,
+            box_batch_size_per_image=box_batch_size_per_image,
+            rpn_top_n=rpn_top_n,
+        )
         self.backbone_name = backbone
         self.mask_activation: MaskActivation = mask_activation
         whole = detection.MaskRCNN(
@@ -255,17 +266,3 @@ def _as_in_training(rpn: nn.Module, training: bool = True) -> Iterator[None]:
 def _full_precision(like: Tensor) -> torch.autocast:
     """Boxes are computed in float32 whatever the trainer's precision: bfloat16 places them 2 pixels apart at 512."""
     return torch.autocast(like.device.type, enabled=False)
-
-
-def _check(in_channels: int, anchor_sizes: Sequence[Sequence[int]], mask_activation: str) -> None:
-    if in_channels not in (1, 3):
-        raise InputError(
-            f"Mask R-CNN takes slices of 1 or 3 channels, not {in_channels}: set view.neighbours to 0 or 1."
-        )
-    if len(anchor_sizes) != 5 or not all(len(level) == len(anchor_sizes[0]) > 0 for level in anchor_sizes):
-        raise InputError(
-            f"model.anchor_sizes={[list(level) for level in anchor_sizes]} must be five lists of equally many sizes in "
-            "pixels, one for each level of the pyramid, such as [[32],[64],[128],[256],[512]]."
-        )
-    if mask_activation not in ("sigmoid", "softmax"):
-        raise InputError(f"model.mask_activation={mask_activation} is unknown: choose sigmoid or softmax.")

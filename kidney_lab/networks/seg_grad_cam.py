@@ -10,8 +10,9 @@ pixel (i, j), and a set M of pixels:
     h_ij      = Psi^c_ij inside the support, 0 outside                               (Eq. 2)
 
 What ERNet leaves open: its text calls `y` labels, which have no gradient, so it is logits here, as for Vinogradova et
-al.; the N of Eq. 1, in the text "the last layer", is the number of places (u, v); how Psi comes to the pixels of the
-RoI is not said: bilinearly here, and divided by its largest value, so that heat is comparable between RoIs.
+al., and where the mask branch has a softmax (`model.mask_activation=softmax`) the log odds of the region; the N of
+Eq. 1, in the text "the last layer", is the number of places (u, v); how Psi comes to the pixels of the RoI is not said:
+bilinearly here, and divided by its largest value, so that heat is comparable between RoIs.
 """
 
 from collections.abc import Callable

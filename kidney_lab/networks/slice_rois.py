@@ -8,31 +8,42 @@ Boxes are corners `(x0, y0, x1, y1)`: x along W, y along H. Pixel `i` has its ce
 to `i + 0.5`, as in Matlab and in the RoI Align of torchvision's detectors. Sizes are `(H, W)`.
 """
 
+import math
+from typing import cast
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import clip_boxes_to_image
 
 from kidney_lab.errors import InputError
+from kidney_lab.numbers import is_number
+
+
+def check_scale(scale: object) -> None:
+    """Makes sure that boxes can be scaled by a factor.
+
+    Raises:
+        InputError: it is no number of at least 1, nor infinity.
+    """
+    if not ((is_number(scale) and cast(float, scale) >= 1) or scale == math.inf):
+        raise InputError(f"model.roi.scale={scale} is out of range: give a number of at least 1, or inf.")
 
 
 def scale_boxes(boxes: Tensor, size: tuple[int, int], scale: float) -> Tensor:
     """Enlarges boxes about their middle and clips them to the slice.
 
     Args:
-        boxes: `(N, 4)`, of positive width and height.
+        boxes: `(N, 4)`.
         size: of the slice.
         scale: factor of width and height: 1 (the paper's precise RoI, which changes no box that lies in the slice), 1.5
             (its coarse one), or infinity (none: the whole slice).
 
     Returns:
         `(N, 4)`.
-
-    Raises:
-        InputError: the scale is below 1.
     """
-    if not scale >= 1:
-        raise InputError(f"model.roi.scale={scale} must be at least 1: choose 1.0, 1.5 or inf.")
+    if math.isinf(scale):  # a box that is a line would grow by infinity times 0
+        return boxes.new_tensor([0, 0, size[1], size[0]]).repeat(len(boxes), 1)
     grown = (boxes[:, 2:] - boxes[:, :2]) * ((scale - 1) / 2)
     scaled: Tensor = clip_boxes_to_image(torch.cat([boxes[:, :2] - grown, boxes[:, 2:] + grown], dim=1), size)
     return scaled

@@ -63,6 +63,14 @@ def with_small_tumors(metrics: pd.DataFrame, strata: pd.DataFrame | None) -> pd.
     return frame.assign(value=frame["value"].mask(missed, (frame["value"] == 0).astype(float)))
 
 
+def counted_stages(run: Run) -> list[dict[str, Any]]:
+    """What `run.json` says of the stages whose costs add up: a stage that another contains is counted with that one."""
+    stages = run.record.get("stages") or {}
+    config = OmegaConf.create(run.config)
+    contained = {OmegaConf.select(config, f"model.stages.{name}.contains") for name in stages}
+    return [stage for name, stage in stages.items() if name not in contained]
+
+
 def network_costs(run: Run) -> dict[str, float]:
     """What the networks of a run cost, by the names of `paper_metrics`; NaN where a run does not say.
 
@@ -75,10 +83,7 @@ def network_costs(run: Run) -> dict[str, float]:
         Thousands of millions of multiply-adds of one forward pass, of inputs of the size of a training sample; millions
         of parameters; seconds per case of the test, on the hardware of the run.
     """
-    stages = run.record.get("stages") or {}
-    config = OmegaConf.create(run.config)
-    contained = {OmegaConf.select(config, f"model.stages.{name}.contains") for name in stages}
-    counted = [stage for name, stage in stages.items() if name not in contained]
+    counted = counted_stages(run)
     seconds = (run.record.get("cost_per_case") or {}).get("seconds")
     return {
         GFLOPS: _total(counted, "flops") / 2e9,

@@ -5,8 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kidney_lab.reporting.derived_scores import counted_stages
 from kidney_lab.reporting.formatting import MISSING, count, decimal, duration, instant, mebibytes, text
-from kidney_lab.reporting.provenance import comparison_warnings, excluded_words, split_words, validation_warning
+from kidney_lab.reporting.provenance import (
+    comparison_warnings,
+    excluded_words,
+    refit_warning,
+    split_words,
+    validation_warning,
+)
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.sections import TableRow
 
@@ -41,7 +48,7 @@ def warnings(runs: Sequence[Run]) -> list[str]:
             f"The images of {', '.join(made_up)} are synthesized: these scores say nothing about patients and must not "
             "be compared with those on real scans."
         )
-    return [*found, *validation_warning(runs), *comparison_warnings(runs)]
+    return [*found, *refit_warning(runs), *validation_warning(runs), *comparison_warnings(runs)]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -82,7 +89,7 @@ def cost_rows(run: Run, color: int) -> list[TableRow]:
             "",
         )
         rows.append(TableRow(run.name, color, cells))
-    rows += [TableRow(run.name, color, cells) for cells in _case_cells(run.record)]
+    rows += [TableRow(run.name, color, cells) for cells in _case_cells(run)]
     time, memory = run.record.get("wall_time_s"), run.record.get("peak_memory_mib")
     if rows or time is not None or memory is not None:
         total = ("Whole run", *[""] * (len(COST_HEADER) - 3), duration(time), mebibytes(memory))
@@ -90,12 +97,12 @@ def cost_rows(run: Run, color: int) -> list[TableRow]:
     return rows
 
 
-def _case_cells(record: dict[str, Any]) -> list[tuple[str, ...]]:
+def _case_cells(run: Run) -> list[tuple[str, ...]]:
     """Cells of the row on one case; none where an older run did not measure it."""
-    cost = record.get("cost_per_case")
+    cost = run.record.get("cost_per_case")
     if not cost:
         return []
-    parameters = sum(stage.get("parameters", 0) for stage in (record.get("stages") or {}).values())
+    parameters = sum(stage.get("parameters", 0) for stage in counted_stages(run))
     memory = mebibytes(cost["peak_mib"])
     if cost.get("device_mib") is not None:
         memory += f", GPU {mebibytes(cost['device_mib'])}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kidney_lab.reporting.formatting import MISSING
+from kidney_lab.reporting.formatting import MISSING, words
 from kidney_lab.reporting.runs import Run
 
 EDITIONS: Final = ("kits19", "kits21", "kits23")
@@ -41,6 +41,21 @@ def scored_part(runs: Sequence[Run]) -> str:
     """Adjective for the cases that the runs were scored on: test, validation, evaluated, or more where they differ."""
     parts = sorted({run.scored for run in runs})
     return " or ".join(parts)
+
+
+def refit_warning(runs: Sequence[Run]) -> list[str]:
+    """Sentence on runs in which a refit of the softmax had nothing to be fitted to."""
+    unfitted = []
+    for run in runs:
+        for stage in (run.record.get("stages") or {}).values():
+            regions = [region for region, fitted in (stage.get("fitted") or {}).items() if not fitted]
+            unfitted += [f"{run.name} ({', '.join(map(words, regions))})"] if regions else []
+    if not unfitted:
+        return []
+    return [
+        f"The refit of {', '.join(unfitted)} was not fitted, since no training pixels, or of one kind alone, lay in "
+        "regions of interest: there the probabilities are the detector's own."
+    ]
 
 
 def validation_warning(runs: Sequence[Run]) -> list[str]:

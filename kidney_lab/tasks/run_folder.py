@@ -27,8 +27,8 @@ from kidney_lab.memory import overall_peak_mib
 
 PACKAGES = ("kidney-lab", "torch", "pytorch-lightning", "monai", "hydra-core", "numpy", "scipy")
 HOW = (
-    *(".trainer.", ".logger", ".callbacks.", ".prepare.", ".task.", ".data.num_workers", ".data.max_time"),
-    *(".metrics", ".lesions"),
+    *("trainer.", "logger", "callbacks.", "prepare.", "task.", "data.num_workers", "data.max_time"),
+    *("metrics", "lesions"),
 )
 """Keys that say how a training is run and scored, not what it learns; a resumed training may change them."""
 _PATHS = ("root", "test_root", "source", "init", "resume", "hydra", "dirpath", "save_dir")
@@ -136,7 +136,7 @@ def refuse_changes(run: Path, now: dict[str, Any]) -> None:
     changed = [
         f"{key} was {before.get(key)!r} and is {after.get(key)!r}"
         for key in sorted({*before, *after})
-        if before.get(key) != after.get(key) and not key.startswith(HOW) and not key.endswith(".augment.device")
+        if before.get(key) != after.get(key) and not key.startswith(HOW) and not f".{key}".endswith(".augment.device")
     ]
     if changed:
         raise InputError.of(
@@ -147,9 +147,11 @@ def refuse_changes(run: Path, now: dict[str, Any]) -> None:
 
 
 def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Values of a nested mapping by their dotted keys."""
+    """Values of a nested mapping by their dotted keys; of lists of mappings the place is part of the key."""
+    if isinstance(node, list) and any(isinstance(item, dict) for item in node):
+        node = dict(enumerate(node))
     if not isinstance(node, dict):
-        return {prefix: node}
+        return {prefix.removeprefix("."): node}
     return {name: value for key, item in node.items() for name, value in _leaves(item, f"{prefix}.{key}").items()}
 
 

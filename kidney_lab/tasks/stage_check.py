@@ -47,8 +47,8 @@ def check_stage(name: str, stage: Stage) -> None:
         if problem is not None:
             raise InputError(
                 f"The network of the stage {name} cannot take {what}, {list(shape)} voxels in "
-                f"{stage.channels} channels ({problem}): choose sizes that its strides divide, by model.roi_size= "
-                "and view.*, and as many channels as it takes."
+                f"{stage.channels} channels ({problem}): choose sizes that its strides divide, by {_sizes(stage)}, "
+                "and as many channels as it takes."
             )
     refuse_single_values(name, stage)
     for part in stage.module.loss.modules():
@@ -77,7 +77,7 @@ def refuse_single_values(name: str, stage: Stage) -> None:
         raise InputError(
             f"The network of the stage {name} cannot be trained on batches of {stage.batch_size} with samples of "
             f"{list(sample)} voxels ({problem}): choose a larger model.batch_size, or larger samples by "
-            "model.roi_size= and view.*."
+            f"{_sizes(stage)}."
         )
 
 
@@ -113,6 +113,11 @@ def sample_size(view: View) -> Sequence[int]:
     if isinstance(view, RoiView) and view.patch_size is None and view.size is None:
         return [2 * view.multiple] * 3
     return view.roi_size
+
+
+def _sizes(stage: Stage) -> str:
+    """Keys that the shapes of a stage come from: those of windows are the model's, which not all have."""
+    return "view.*" if getattr(stage.inferer, "roi_size", None) is None else "model.roi_size= and view.*"
 
 
 def forward_problem(network: nn.Module, input_shape: Sequence[int], *, training: bool = False) -> str | None:

@@ -13,6 +13,10 @@ _SMALLEST: dict[str, int] = {
     "data.n_val": 1,
     "data.num_workers": 0,
     "model.batch_size": 1,
+    "model.min_pixels": 1,
+    "model.refit.max_pixels": 2,
+    "model.refit.samples": 1,
+    "model.warmup_steps": 0,
     "prepare.workers": 1,
     "trainer.accumulate_grad_batches": 1,
     "trainer.check_val_every_n_epoch": 1,
@@ -46,6 +50,7 @@ _SWITCHES = (
     "model.cascade",
     "model.channel_attention",
     "model.checkpointing",
+    "model.crop_to_body",
     "model.deep_supervision",
     "model.fusion",
     "model.mi_detach",
@@ -91,9 +96,17 @@ def check_numbers(config: DictConfig) -> None:
         value = _selected(config, key, 0)
         if not is_number(value):
             raise InputError(f"{key}={value} is no number: give one that is finite.")
+    _check_gradient_limits(config)
     overlap = _selected(config, "model.overlap", 0)
     if not isinstance(overlap, int | float) or not 0 <= overlap < 1:
         raise InputError(f"model.overlap={overlap} is no share of a window: give a number from 0 to below 1.")
+
+
+def _check_gradient_limits(config: DictConfig) -> None:
+    for key in ("model.gradient_clip_val", "trainer.gradient_clip_val"):
+        value = _selected(config, key, None)
+        if value is not None and (not is_number(value) or value < 0):
+            raise InputError(f"{key}={value} is no limit of gradients: give a number of at least 0, or null.")
 
 
 def check_switches(config: DictConfig) -> None:

@@ -45,6 +45,13 @@ def test_arguments_prepared_twice_are_prepared_once(path):
     assert prepare_arguments(once) == once
 
 
+def test_the_file_of_weights_is_a_path_and_its_names_stay_names():
+    (argument,) = prepare_arguments(["model.weights=~/my weights.pt"])
+
+    assert parsed(argument) == "~/my weights.pt"
+    assert [parsed(one) for one in prepare_arguments(["model.weights=none"])] == ["none"]
+
+
 def test_values_that_are_no_paths_stay_as_they_are():
     arguments = ["model=unet3d", "model.channels=[1,2]", "-m", "seed=1,2", "--cfg", "job"]
 

@@ -22,12 +22,13 @@ OUTPUT = RegionOutput(["kidney", "tumor"], ["kidney_and_mass", "tumor"])
 PARTS = {"optimizer": partial(SGD, lr=0.5), "scheduler": partial(ConstantLR, factor=1.0), "output": OUTPUT}
 
 
-def module(*, loss=None, warmup_steps=0, weights="none", **arguments) -> DetectionSegmentation:
+def module(*, loss=None, warmup_steps=0, weights="none", min_pixels=16, **arguments) -> DetectionSegmentation:
     made = DetectionSegmentation(
         network=network(**arguments),
         loss=loss or DetectionLoss(),
         warmup_steps=warmup_steps,
         weights=weights,
+        min_pixels=min_pixels,
         **PARTS,
     )
     made.logged = {}
@@ -53,6 +54,13 @@ def test_training_logs_every_loss_and_their_sum():
     assert parts == pytest.approx({name: float(value) for name, value in expected.items()})
     assert loss.requires_grad
     assert learned.logged["train/loss"] == pytest.approx(sum(parts.values()))
+
+
+@pytest.mark.parametrize(("smallest", "labels"), [(144, [1, 2]), (145, [1]), (901, [])])
+def test_instances_have_at_least_as_many_pixels_as_it_asks_for(smallest, labels):
+    given = batch()  # kidney regions of 900 pixels, tumors of 144
+
+    assert [one["labels"].tolist() for one in module(min_pixels=smallest)._instances(given)] == [labels, labels]
 
 
 def test_validation_leaves_the_weights_and_the_random_numbers_as_they_are_and_always_says_the_same():

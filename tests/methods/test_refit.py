@@ -147,7 +147,16 @@ def test_a_checkpoint_holds_all_of_it(groups, tmp_path):
     assert not torch.equal(other(*TEST[:3]), TEST[0])
 
 
-@pytest.mark.parametrize("name", ["rate", "iterations", "hidden_channels"])
-def test_numbers_that_are_not_over_0_are_refused(name):
-    with pytest.raises(InputError, match=rf"model\.refit\.{name}=0 is out of range: give a number over 0\."):
-        SoftmaxRefit("kidney", **{name: 0})
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "abc", True])
+def test_a_rate_that_is_no_number_over_0_is_refused(value):
+    with pytest.raises(InputError, match=r"model\.refit\.rate=.* is out of range: give a number over 0, such as 0\.3"):
+        SoftmaxRefit("kidney", rate=value)
+
+
+@pytest.mark.parametrize("value", [0, 1.5, "abc", None])
+@pytest.mark.parametrize("name", ["iterations", "hidden_channels"])
+def test_counts_that_are_no_whole_numbers_are_refused(name, value):
+    with pytest.raises(
+        InputError, match=rf"model\.refit\.{name}={value} is no count: give a whole number of at least 1"
+    ):
+        SoftmaxRefit("kidney", **{name: value})

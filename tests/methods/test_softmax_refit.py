@@ -81,6 +81,8 @@ def test_it_fits_each_class_to_its_pixels_and_says_what_is_left_of_the_error():
             assert learned.logged[f"train/error_{region}"] == pytest.approx(float(losses[-1]))
             ends.append(float(losses[-1]))
     assert ends
+    assert learned.record()["fitted"] == {refit.region: bool(refit.fitted) for refit in learned.network.refits}
+    assert any(learned.record()["fitted"].values())
     assert float(loss) == pytest.approx(sum(ends) / len(ends))
 
 
@@ -108,6 +110,7 @@ def test_a_detector_that_finds_nothing_keeps_its_probabilities():
 
     assert learned.fit() == 0
     assert not any(refit.fitted for refit in learned.network.refits)
+    assert learned.record() == {"fitted": {"kidney_and_mass": False, "tumor": False}}
     assert not learned.infer(given["image"]).any()
 
 

@@ -36,6 +36,7 @@ def test_every_value_is_that_of_the_metric_s_own_function(tumors):
         "pixel_accuracy": overlap.pixel_accuracy(counts),
         "background_accuracy": overlap.background_accuracy(counts),
         "rvd": volume.relative_volume_difference(*tumors[:2]),
+        "false_positive_volume": volume.false_positive_volume_ml(*tumors),
         "assd": distances.average_symmetric_surface_distance(found),
         "hd": distances.hausdorff_distance(found),
         "hd95": distances.hausdorff_distance(found, percentile=95),
@@ -63,6 +64,7 @@ def test_the_better_prediction_has_the_better_value():
     good, bad = reference.copy(), reference.copy()
     good[:, 4:5] = False
     bad[:, 4:9], bad[0, 17:19, 17:19] = False, True
+    units = {"false_positive_volume": "ml", **dict.fromkeys(("assd", "hd", "hd95"), "mm")}
     for name in MASK_METRICS:
         metric = METRIC_TABLE[name]
         better, worse = (metric.compute(measure(mask, reference)) for mask in (good, bad))
@@ -73,7 +75,7 @@ def test_the_better_prediction_has_the_better_value():
             "neither": better == worse,
         }
         assert order[metric.better], name
-        assert metric.unit == ("mm" if name in ("assd", "hd", "hd95") else "")
+        assert metric.unit == units.get(name, "")
 
 
 def test_distances_are_measured_once_and_only_where_they_are_needed(tumors, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kidney_lab.errors import InputError
-from kidney_lab.metrics.volume import relative_volume_difference, volume_ml
+from kidney_lab.metrics.volume import false_positive_volume_ml, relative_volume_difference, volume_ml
 
 
 def mask(voxels: int) -> np.ndarray:
@@ -34,6 +34,15 @@ def test_real_masks_equal_medpy(real_pair):
     expected = binary.ravd(prediction, reference)
     assert relative_volume_difference(prediction, reference) == pytest.approx(expected, abs=1e-12)
     assert expected != 0
+
+
+def test_falsely_positive_are_the_voxels_beyond_the_reference():
+    prediction, reference = mask(25), mask(60) ^ mask(15)  # voxels 0 to 24, voxels 15 to 59: 15 too many of 2 mm3
+
+    assert false_positive_volume_ml(prediction, reference, (5.0, 0.5, 0.8)) == pytest.approx(15 * 2.0 / 1000)
+    assert false_positive_volume_ml(prediction, mask(0), (5.0, 0.5, 0.8)) == pytest.approx(25 * 2.0 / 1000)
+    assert false_positive_volume_ml(mask(0), reference, (5.0, 0.5, 0.8)) == 0
+    assert false_positive_volume_ml(reference, reference, (5.0, 0.5, 0.8)) == 0
 
 
 def test_other_shapes_are_refused():

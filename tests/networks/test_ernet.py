@@ -6,7 +6,7 @@ from torch import nn
 from kidney_lab.errors import InputError
 from kidney_lab.methods.detection import region_maps
 from kidney_lab.methods.refit import SoftmaxRefit
-from kidney_lab.networks.ernet import ERNet, RoiMaps, grey_values, region_masks
+from kidney_lab.networks.ernet import ERNet, RoiMaps, _in_boxes, grey_values, region_masks
 from kidney_lab.networks.mask_activation import own_region, region_probabilities
 from kidney_lab.networks.slice_rois import largest_by_class, paste, pixel_boxes
 from tests.networks.test_mask_rcnn import network, squares
@@ -121,6 +121,33 @@ def test_line_10_as_printed_makes_the_predicted_mask_the_roi():
     image, _ = squares()
     for plain, masked in zip(looked_into(ernet(), image), looked_into(ernet(roi_mask=True), image), strict=True):
         assert torch.equal(masked.inside, plain.inside & (plain.probability > 0.5))
+
+
+def test_the_reference_s_pixels_of_a_box_are_those_of_its_class_at_the_middles_of_its_cells():
+    masks = torch.zeros(2, 2, 6, 8, dtype=torch.bool)  # slices, regions, H, W
+    for slice_, region, y, x in ((0, 0, 1, 2), (0, 0, 3, 4), (0, 0, 3, 6), (0, 1, 1, 6), (0, 1, 3, 2), (1, 1, 5, 0)):
+        masks[slice_, region, y, x] = True
+    wide, tall = (
+        [1.0, 0.0, 7.0, 4.0],
+        [-0.5, 0.5, 1.0, 5.5],
+    )  # middles at y 1, 3, x 2, 4, 6; y 1.75, 4.25, x -.25, .25, .75
+
+    found = _in_boxes(
+        list(masks),
+        [torch.tensor([wide, wide]), torch.tensor([tall, wide])],
+        [torch.tensor([1, 2]), torch.tensor([2, 1])],
+        (2, 3),
+    )
+
+    assert found.int().tolist() == [
+        [[1, 0, 0], [0, 1, 1]],  # the kidney region of the first slice
+        [[0, 0, 1], [1, 0, 0]],  # its tumor
+        [[0, 0, 0], [0, 0, 0]],  # of the second slice, whose one pixel lies a row below the middles
+        [[0, 0, 0], [0, 0, 0]],  # and is of the other class
+    ]
+    masks[1, 1, 4, 0] = True
+    tumor = _in_boxes([masks[1]], [torch.tensor([tall])], [torch.tensor([2])], (2, 3))
+    assert tumor.int().tolist() == [[[0, 0, 0], [1, 1, 0]]]
 
 
 @pytest.mark.parametrize("settings", [{"support": "reference"}, {"pixels": "reference"}])

@@ -297,9 +297,8 @@ def test_fewer_channels_learn_and_find_as_many_maps_of_the_same_size():
 def test_what_it_cannot_be_built_of_is_refused():
     for arguments, message in (
         ({"in_channels": 5}, "1 or 3 channels, not 5"),
-        ({"anchor_sizes": [[64]] * 4}, "must be five lists"),
-        ({"anchor_sizes": [[64], [64], [64], [64], [32, 64]]}, "must be five lists"),
-        ({"mask_activation": "relu"}, "model.mask_activation=relu is unknown: choose sigmoid or softmax"),
+        ({"anchor_sizes": [[64]] * 4}, r"model\.anchor_sizes=.* give 5 lists of equally many numbers over 0"),
+        ({"mask_roi_size": "abc"}, r"model\.mask_roi_size=abc is out of range: give a whole number of at least 1"),
     ):
         with pytest.raises(InputError, match=message):
             MaskRCNN(**arguments)

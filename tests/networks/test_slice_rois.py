@@ -8,7 +8,7 @@ from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
 from kidney_lab.data.instances import slice_instances
 from kidney_lab.errors import InputError
-from kidney_lab.networks.slice_rois import paste, pixel_boxes, roi_pixels, scale_boxes
+from kidney_lab.networks.slice_rois import check_scale, paste, pixel_boxes, roi_pixels, scale_boxes
 
 SIZE = (40, 60)
 
@@ -74,9 +74,18 @@ def test_a_scale_enlarges_about_the_middle_and_stays_on_the_slice():
     assert scale_boxes(found, SIZE, math.inf).tolist() == [[0, 0, 60, 40]] * 2
     odd = boxes([1.1, 2.3, 44.7, 33.9])
     assert torch.equal(scale_boxes(odd, SIZE, 1.0), odd)
-    for wrong in (0.5, math.nan):
-        with pytest.raises(InputError, match=r"model.roi.scale=.* choose 1.0, 1.5 or inf"):
-            scale_boxes(found, SIZE, wrong)
+    line = boxes([20, 10, 20, 30])
+    assert scale_boxes(line, SIZE, math.inf).tolist() == [[0, 0, 60, 40]]
+
+
+def test_only_numbers_from_1_on_are_scales():
+    for scale in (1, 1.5, math.inf):
+        check_scale(scale)
+    for wrong in (0.5, -1, math.nan, -math.inf, "abc", None, True):
+        with pytest.raises(
+            InputError, match=r"model\.roi\.scale=.* is out of range: give a number of at least 1, or inf"
+        ):
+            check_scale(wrong)
 
 
 def test_no_boxes_give_nothing_everywhere():

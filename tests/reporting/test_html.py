@@ -209,6 +209,16 @@ def test_what_one_case_cost_stands_above_the_whole_run(make_run, tmp_path: Path)
     assert total[0] == "Whole run"
 
 
+def test_parameters_of_a_case_are_those_of_the_stage_that_contains_another(make_run, tmp_path: Path):
+    cost = {"n": 4, "seconds": 1.0, "windows": 27, "flops": 1.1e13, "peak_mib": 900.0, "device_mib": None}
+    stages = {"detector": {"parameters": 62_000_000}, "refit": {"parameters": 62_000_042}}
+    run = make_run(cost_per_case=cost, stages=stages)
+    (run / "config.yaml").write_text("model:\n  stages:\n    detector: {}\n    refit: {contains: detector}\n")
+    (run / "epochs.csv").unlink()
+    *_, case, _ = Page(write_report([run], tmp_path / "out").html.read_text()).tables["cost-table"]
+    assert case[:2] == ["One case, of 4", "62.0 M"]
+
+
 def test_runs_are_compared_with_the_first_on_the_page_and_in_markdown(make_run, make_scores, tmp_path: Path):
     report = write_report([make_run(), make_scores()], tmp_path / "out")
     page = Page(report.html.read_text())

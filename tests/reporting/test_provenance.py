@@ -1,6 +1,12 @@
 import pytest
 
-from kidney_lab.reporting.provenance import comparison_warnings, excluded_words, split_words, validation_warning
+from kidney_lab.reporting.provenance import (
+    comparison_warnings,
+    excluded_words,
+    refit_warning,
+    split_words,
+    validation_warning,
+)
 from kidney_lab.reporting.runs import read_run, read_runs
 
 
@@ -73,3 +79,12 @@ def test_scores_alone_are_said_not_to_compare_only_where_their_cases_differ(make
     assert comparison_warnings(runs) == []
     runs, _ = read_runs([make_run("other", dice={"case_00001": 0.5}), make_scores()])
     assert "not all tested on the same cases" in comparison_warnings(runs)[0]
+
+
+def test_refits_that_had_nothing_to_be_fitted_to_are_named_with_their_regions(make_run):
+    stages = [{"detector": {}, "refit": {"fitted": {"kidney_and_mass": True, "tumor": fitted}}} for fitted in (1, 0)]
+    fitted, not_fitted = (read_run(make_run(str(k), stages=stage)) for k, stage in enumerate(stages))
+
+    assert refit_warning([fitted, read_run(make_run("older"))]) == []
+    (sentence,) = refit_warning([fitted, not_fitted])
+    assert sentence.startswith(f"The refit of {not_fitted.name} (Tumor) was not fitted")

@@ -10,6 +10,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder
@@ -18,9 +20,9 @@ from kidney_lab.errors import InputError
 from kidney_lab.geometry import Volume
 from kidney_lab.inference.method import TrainedMethod
 from kidney_lab.inference.postprocessing import PostProcessing
-from kidney_lab.methods.detection import region_maps
 from kidney_lab.methods.pipeline import enabled_stages
 from kidney_lab.metrics.table import read_metrics
+from kidney_lab.networks.slice_rois import paste
 from kidney_lab.tasks.settings import check_settings
 from kidney_lab.tasks.testing import segment_scored_cases
 
@@ -60,6 +62,23 @@ def test_its_settings_work(overrides):
         (["model.refit.enabled=no"], r"model\.refit\.enabled=no is no switch"),
         (["model.heatmap.support=x"], r"model\.heatmap\.support=x is unknown: choose roi or reference"),
         (["loss=dice_ce"], r"DiceCELoss is no loss of a detector: choose loss=mask_rcnn"),
+        (["model.roi.scale=0.5"], r"model\.roi\.scale=0\.5 is out of range: give a number of at least 1, or inf\."),
+        (
+            ["model.refit.iterations=1.5"],
+            r"model\.refit\.iterations=1\.5 is no count: give a whole number of at least 1",
+        ),
+        (["model.refit.samples=0"], r"model\.refit\.samples=0 is no count: give a whole number of at least 1"),
+        (
+            ["model.refit.max_pixels=2.5"],
+            r"model\.refit\.max_pixels=2\.5 is no count: give a whole number of at least 2",
+        ),
+        (["model.min_pixels=0"], r"model\.min_pixels=0 is no count: give a whole number of at least 1"),
+        (["model.warmup_steps=abc"], r"model\.warmup_steps=abc is no count: give a whole number of at least 0"),
+        (["model.rpn_top_n=10"], r"model\.rpn_top_n=10 is out of range: give two whole numbers of at least 1"),
+        (
+            ["view=patches"],
+            r"takes a value from model\.roi_size, .* choose options that go together, such as the view=",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused(overrides, message):
@@ -97,14 +116,56 @@ def test_without_the_refit_the_result_is_mask_r_cnn_s_own_masks_bit_for_bit():
 
     labels = method.segment(image, (3.0, 1.0, 1.0))
 
-    network, shown = method.stages["detector"].module.network, ((image + 79) / 383).clip(0, 1)
-    with torch.no_grad():
-        found = [network(torch.from_numpy(one).float()[None, None])[0] for one in shown]
-    maps = [region_maps(one, (64, 64), network) > 0.5 for one in found]
-    expected = np.stack([(kidney | tumor) + tumor.to(torch.uint8) for kidney, tumor in maps])
+    shown = torch.from_numpy(((image + 79) / 383).clip(0, 1)).float()
+    found = torchvision_s_raw_masks(method.stages["detector"].module.network, shown)
+    expected = np.zeros_like(labels)
+    for number, one in enumerate(found):
+        masks = paste(one["masks"], one["boxes"], (64, 64))[:, 0] > 0.5
+        for value in (1, 2):  # the tumor over the kidney
+            expected[number][masks[one["labels"] == value].any(dim=0).numpy()] = value
     assert list(stages) == ["detector"]
     assert expected.any()
     np.testing.assert_array_equal(labels, expected)
+
+
+def torchvision_s_raw_masks(network, shown):
+    """Boxes, labels and masks of each box, as torchvision's own Mask R-CNN finds them with the same parts."""
+    found = []
+    transform = GeneralizedRCNNTransform(64, 64, [0.0] * 3, [1.0] * 3, _skip_resize=True)
+    transform.postprocess = lambda result, *_: found.extend(result) or result  # before masks are pasted
+    with torch.no_grad():
+        GeneralizedRCNN(network.backbone, network.rpn, network.roi_heads, transform).eval()(
+            [slice_[None].expand(3, -1, -1) for slice_ in shown]
+        )
+    return found
+
+
+def test_in_the_paper_s_size_slices_are_whole_and_as_they_are_stored():
+    settings = composed("data=kits19", "preset=full", "model.weights=none")
+
+    assert not settings.model.stages.detector.grid.crop_to_body
+    assert (settings.view["size"], settings.view.roi_size) == (None, [512, 512])
+    assert settings.model.stages.detector.module.min_pixels == 16
+
+
+@pytest.mark.parametrize("in_plane", [(72, 90), (40, 52)])
+def test_slices_that_are_not_resized_are_predicted_whole_whatever_their_size(in_plane):
+    native = ["model.crop_to_body=false", "model.slice_size=null", "model.slice_roi_size=[64,64]"]
+    config = composed(*native, "model.box_score_thresh=0.05", "data.spacing=null")
+    stages = {name: instantiate(stage, _convert_="all") for name, stage in enabled_stages(config.model.stages).items()}
+    method = TrainedMethod(
+        stages, device=torch.device("cpu"), precision="32-true", postprocessing=PostProcessing("all")
+    )
+    module, seen = method.stages["refit"].module, []
+    module.network.detector.backbone.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-2:]))
+    image = np.random.default_rng(0).integers(-100, 400, (3, *in_plane)).astype(np.int16)
+    image[:, :8] = -1000  # air, which is not cut off
+
+    labels = method.segment(image, (3.0, 1.0, 1.0))
+
+    assert labels.shape == image.shape
+    assert set(seen) == {tuple(-(-n // 32) * 32 for n in in_plane)}  # of the slice, padded to the network's stride
+    assert module.slice_maps(image, 1, module.explain).shape == (6, *in_plane)
 
 
 @pytest.fixture(scope="module")

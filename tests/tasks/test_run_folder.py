@@ -31,5 +31,19 @@ def test_a_training_goes_on_with_its_split_and_its_augmentation_elsewhere(tmp_pa
     OmegaConf.save(OmegaConf.create(CONFIG), tmp_path / "config.yaml")
 
     refuse_changes(tmp_path, {**changed(split=str(tmp_path / "cases.json")), "augment": {"device": "gpu"}})
-    with pytest.raises(InputError, match=r"\.data\.fold was None and is 2"):
+    with pytest.raises(InputError, match=r"\n  - data\.fold was None and is 2"):
         refuse_changes(tmp_path, changed(fold=2))
+
+
+def test_what_has_changed_is_told_by_its_own_key(tmp_path):
+    before = {**CONFIG, "refits": [{"rate": 0.3, "sizes": [1, 2]}, {"rate": 0.3}]}
+    OmegaConf.save(OmegaConf.create(before), tmp_path / "config.yaml")
+
+    with pytest.raises(InputError) as refused:
+        refuse_changes(tmp_path, {**CONFIG, "refits": [{"rate": 0.3, "sizes": [1, 3]}, {"rate": 0.1}]})
+
+    told = str(refused.value).splitlines()[1:]
+    assert [line.strip(" -") for line in told] == [
+        "refits.0.sizes was [1, 2] and is [1, 3]",
+        "refits.1.rate was 0.3 and is 0.1",
+    ]

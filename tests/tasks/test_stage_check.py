@@ -2,6 +2,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from monai.inferers import SimpleInferer
 from torch import nn
 
 from kidney_lab.composition.resolvers import register_resolvers
@@ -59,6 +60,17 @@ def test_a_shape_that_the_network_cannot_take_is_one_sentence(overrides, words):
     assert words in str(refused.value)
     assert str(refused.value).endswith("and as many channels as it takes.")
     assert "\n" not in str(refused.value)
+
+
+def test_a_stage_whose_inferer_has_no_windows_is_not_told_of_their_size():
+    tried = stage("model.roi_size=[16,16,14]")
+    tried.inferer = SimpleInferer()
+
+    with pytest.raises(
+        InputError, match=r"choose sizes that its strides divide, by view\.\*, and as many channels"
+    ) as told:
+        check_stage("segmentation", tried)
+    assert "model.roi_size" not in str(told.value)
 
 
 def test_a_large_shape_costs_no_memory():

@@ -30,6 +30,8 @@ def config(**values):
         ({"loss__lambda_ce": float("inf")}, "loss.lambda_ce=inf is no number"),
         ({"model__boundary_head_weight": None}, "model.boundary_head_weight=None is no number"),
         ({"model__channel_threshold": True}, "model.channel_threshold=True is no number"),
+        ({"model__gradient_clip_val": "abc"}, "model.gradient_clip_val=abc is no limit of gradients: give a number of"),
+        ({"trainer__gradient_clip_val": -1}, "trainer.gradient_clip_val=-1 is no limit of gradients"),
         ({"model__overlap": 1}, "model.overlap=1 is no share of a window: give a number from 0 to below 1."),
         ({"model__overlap": [0.5, 0.5]}, "model.overlap=[0.5, 0.5] is no share of a window: give a number"),
     ],
