@@ -91,12 +91,16 @@ def halving(levels: int) -> list[float]:
     return [2**level / (2**levels - 1) for level in reversed(range(levels))]
 
 
-def given(value: Any, default: Any) -> Any:
-    """A config value, or another where it is null."""
-    chosen = default if value is None else value
-    return (
-        OmegaConf.create(chosen) if isinstance(chosen, list) else chosen
-    )  # nodes are resolved by instantiate, lists not
+def select(key: str, default: Any, *, _root_: Container) -> Any:
+    """A config value where there is such a key, null included; else another.
+
+    Args:
+        key: dotted.
+        default: value where there is no such key.
+        _root_: the whole configuration, which OmegaConf hands over.
+    """
+    chosen = OmegaConf.select(_root_, key, default=default)
+    return OmegaConf.create(chosen) if isinstance(chosen, list) else chosen  # instantiate resolves nodes, not lists
 
 
 def contains(values: Collection[Any], value: Any) -> bool:
@@ -217,7 +221,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("len", len, replace=True)
     OmegaConf.register_new_resolver("prior_channels", prior_channels, replace=True)
     OmegaConf.register_new_resolver("halving", halving, replace=True)
-    OmegaConf.register_new_resolver("given", given, replace=True)
+    OmegaConf.register_new_resolver("select", select, replace=True)
     OmegaConf.register_new_resolver("contains", contains, replace=True)
     OmegaConf.register_new_resolver("doubling", doubling, replace=True)
     OmegaConf.register_new_resolver("by_class", by_class, replace=True)

@@ -100,10 +100,13 @@ def test_a_node_is_copied_with_another_value_and_keeps_its_interpolations():
     assert plain["view"] == plain["lacking"] == {"region": None, "size": 4}
 
 
-@pytest.mark.parametrize(("text", "value"), [("${given:null,[2,3]}", [2, 3]), ("${given:5,[2,3]}", 5)])
-def test_what_is_not_given_has_a_default(text, value):
+@pytest.mark.parametrize(
+    ("key", "value"), [("there", 5), ("nothing", None), ("missing", [2, 3]), ("deep.missing", [2, 3])]
+)
+def test_a_key_that_is_not_there_has_a_default_and_null_is_a_value(key, value):
     register_resolvers()
-    config = OmegaConf.create({"value": text})
+    config = OmegaConf.create({"there": 5, "nothing": None, "deep": {}, "value": f"${{select:{key},[2,3]}}"})
+    OmegaConf.set_struct(config, True)
     OmegaConf.resolve(config)
 
     assert OmegaConf.to_container(config)["value"] == value
