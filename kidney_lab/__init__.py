@@ -1,7 +1,7 @@
 """Config-composed experiments for kidney and kidney-tumor segmentation in CT.
 
-`python -m kidney_lab` is the command. From Python, `kidney_lab.load_method(run_dir)` gives a trained method that
-segments a scan, and `kidney_lab.metrics` scores any two label maps.
+`python -m kidney_lab` is the command. From Python, `kidney_lab.load_method(path)` gives the trained method of a run or
+an exported bundle, or the mean of several, that segments a scan; `kidney_lab.metrics` scores any two label maps.
 
 Importing the package loads neither torch nor numpy: help and configuration start at once. It only puts in place the
 hook that lets `import torchvision` work where torchvision's compiled operators do not load (`import_hook`).

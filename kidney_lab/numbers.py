@@ -1,6 +1,7 @@
 """What counts as a number among the values of a configuration; true and false do not."""
 
 import math
+from collections.abc import Sequence
 
 
 def is_whole(value: object) -> bool:
@@ -19,3 +20,15 @@ def is_number(value: object) -> bool:
     (True, False, False)
     """
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_range(value: object) -> bool:
+    """Whether a value is two numbers, the first below the second.
+
+    >>> is_range([-150, 250]), is_range([3, 1]), is_range([1]), is_range("ab")
+    (True, False, False, False)
+    """
+    if not isinstance(value, Sequence) or len(value) != 2 or not all(map(is_number, value)):
+        return False
+    lower, upper = value
+    return bool(lower < upper)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -22,22 +23,31 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     Yields:
         The pool; it is closed with the block.
     """
-    if multiprocessing.get_start_method(allow_none=True) == "loky":
-        # In a job of Hydra's joblib launcher: a spawned process would be told of this method and does not know it.
-        multiprocessing.set_start_method("spawn", force=True)
+    forget_loky()
     spawn = multiprocessing.get_context("spawn")
-    with _single_threaded(), ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent) as pool:
+    with _single_threaded(), ProcessPoolExecutor(workers, spawn, initializer=end_with_parent) as pool:
         yield pool
 
 
-def _end_with_parent() -> None:
-    """Ends this worker when the process that started it is killed; it would else wait for work for ever."""
+def forget_loky() -> None:
+    """Makes "spawn" the method where Hydra's joblib launcher made it loky, which a spawned process does not know."""
+    if multiprocessing.get_start_method(allow_none=True) == "loky":
+        multiprocessing.set_start_method("spawn", force=True)
+
+
+def end_with_parent(after_s: float = 0.0) -> None:
+    """Ends this process when the one that started it is killed; it would else wait for work for ever.
+
+    Args:
+        after_s: seconds that it has to end by itself.
+    """
     parent = multiprocessing.parent_process()
     if parent is None:
         return
 
     def watch() -> None:
         parent.join()
+        time.sleep(after_s)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

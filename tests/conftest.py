@@ -2,6 +2,7 @@
 
 import kidney_lab  # isort: skip  # noqa: F401  first: its import hook must stand before anything imports torchvision
 
+import json
 import os
 import signal
 import subprocess
@@ -10,8 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def torch_takes_any_operator():
+    """A training with `trainer.deterministic=true` leaves torch refusing some, to whatever comes later."""
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")
@@ -24,22 +32,39 @@ def shared_data():
 
 
 @pytest.fixture(scope="session")
-def command():
+def command_server():
+    """A process that forks for each command: the imports of one take longer than most of what is tested."""
+    server = subprocess.Popen(
+        [sys.executable, ROOT / "tests" / "command_server.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    yield server
+    server.stdin.close()
+    server.wait()
+
+
+@pytest.fixture(scope="session")
+def command(command_server, tmp_path_factory):
     """Runs `python -m kidney_lab` in a process of its own and returns what it printed."""
+    folder = tmp_path_factory.mktemp("printed")
 
     def run(*arguments, cwd, check=True):
-        result = subprocess.run(
-            [sys.executable, "-m", "kidney_lab", *arguments],
-            cwd=cwd,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        if check and result.returncode != 0:
-            pytest.fail(f"{arguments} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
-        return result
+        request = {
+            "arguments": [str(item) for item in arguments],
+            "cwd": str(cwd),
+            "env": {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"},
+            "stdout": str(folder / "stdout"),
+            "stderr": str(folder / "stderr"),
+        }
+        print(json.dumps(request), file=command_server.stdin, flush=True)
+        code = int(command_server.stdout.readline())
+        said, complained = ((folder / name).read_text() for name in ("stdout", "stderr"))
+        if check and code != 0:
+            pytest.fail(f"{arguments} ended with {code}:\n{said}\n{complained}")
+        return subprocess.CompletedProcess(arguments, code, said, complained)
 
     return run
 

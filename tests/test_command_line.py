@@ -79,8 +79,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), WRONG.values(), ids=WRONG.keys())
-def test_wrong_input_is_one_sentence_and_exit_code_2(arguments, sentence, tmp_path):
-    result = kidney_lab(*arguments, cwd=tmp_path)
+def test_wrong_input_is_one_sentence_and_exit_code_2(arguments, sentence, command, tmp_path):
+    result = command(*arguments, cwd=tmp_path, check=False)
 
     assert result.returncode == 2, result.stderr
     assert sentence in result.stderr

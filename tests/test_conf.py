@@ -1,8 +1,5 @@
 """Every option of every config group composes, and each distinct resolved configuration trains for one small epoch."""
 
-import itertools
-import json
-
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -12,20 +9,19 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 
-from kidney_lab.composition.messages import describe, to_plain
+from kidney_lab.composition.config_hash import config_hash
+from kidney_lab.composition.messages import USER_ERRORS, describe, to_plain
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
 from kidney_lab.methods.pipeline import check_order, enabled_stages
-from kidney_lab.tasks.run_folder import RunFolder, config_hash
+from kidney_lab.tasks.run_folder import RunFolder
 
 GROUPS = sorted(folder.name for folder in config_folder().iterdir() if folder.is_dir() and folder.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((config_folder() / group).glob("*.yaml"))]
-EXPERIMENTS = sorted(
-    f"{path.parent.name}/{path.stem}" for path in (config_folder().parent / "experiments").glob("*/*.yaml")
-)
 MODELS = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
 CASCADE, MSALDS, ERNET = "model=cascade_unet", "model=msalds", "model=ernet"
 ATTENTION_VNET = "model=attention_vnet"
+ENSEMBLE = "model=transfer_ensemble"
 PLAIN_VNET = [ATTENTION_VNET, *(f"model.{part}=false" for part in ("fusion", "channel_attention", "spatial_attention"))]
 REFUSED = [[f"view={view}"] for view in ("slices", "slice_rois")]
 LOSSES_OF_OTHERS = ("difficulty", "difficulty_power", "mask_rcnn", "boundary_weighted", "class_weighted")
@@ -75,6 +71,11 @@ VALUES = [
     ["model=difficulty_unet", "view.neighbours=1", "trainer.accumulate_grad_batches=2"],
     ["model=vox2vox", "model.bottleneck=dense", "trainer.accumulate_grad_batches=2"],
     ["model=vox2vox", "loss=dice_ce", "model.output=regions"],
+    [ENSEMBLE, "model.members=[alexnet]", "model.decoder=linear", "model.finetune=head", "model.batch_norm=frozen"],
+    [ENSEMBLE, "model.members=[tu-test_resnet]", "model.input=windows", "model.target=all", "view.quantize=true"],
+    [ENSEMBLE, "model.members=[tu-test_resnet]", "model.freeze_epochs=1", "loss=bce", "view.denoise=bilateral"],
+    [ENSEMBLE, "model.members=[tu-test_resnet]", "view.artefacts=body", "view.denoise=anisotropic"],
+    ["model=segnet", "model.input=windows", "model.target=tumor"],
 ]
 
 
@@ -99,11 +100,6 @@ def test_every_option_composes_and_resolves(group, option):
     plain = resolved(f"{group}={option}")
 
     assert get_method(plain["task"]["_target_"])
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_composes(experiment):
-    assert resolved(f"+experiments={experiment}", "data.root=somewhere", "logger=none")
 
 
 def test_the_defaults_need_no_data_and_no_gpu():
@@ -139,19 +135,14 @@ def test_the_spacing_of_the_data_wins_over_the_model_s():
     assert plain["model"]["stages"]["segmentation"]["grid"]["spacing"] == [2, 2, 2]
 
 
-def distinct_configs():
-    """Overrides of every resolved configuration that differs from those before it, at smoke size."""
-    seen = {}
-    choices = [[f"{group}={option}"] for group, option in OPTIONS if group not in ("task", "logger", "data", "trainer")]
-    tables = [[f"+experiments={experiment}"] for experiment in EXPERIMENTS]
-    for overrides in itertools.chain(choices, VALUES, tables):
-        if overrides[0].startswith("preset"):
-            continue  # the other sizes are the same configuration with other numbers
-        if overrides in REFUSED:
-            continue  # needs another model, see the refusals below
-        key = config_hash(resolved(*overrides, "trainer=smoke", "logger=none"))
-        seen.setdefault(json.dumps(key), overrides)
-    return list(seen.values())
+def further_choices():
+    """One option of a group each, and further values of settings: these take minutes together, and are slow."""
+    for group, option in OPTIONS:
+        # Sizes are the same configuration with other numbers; what needs another model is refused below.
+        if group not in ("task", "logger", "data", "trainer", "preset") and [f"{group}={option}"] not in REFUSED:
+            yield pytest.param([f"{group}={option}"], id=f"{group}={option}")
+    for overrides in VALUES:
+        yield pytest.param(overrides, id=" ".join(overrides), marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -163,15 +154,22 @@ def smoke_store(tmp_path_factory):
     return dataset, root
 
 
-@pytest.mark.parametrize("overrides", distinct_configs(), ids=lambda overrides: " ".join(overrides))
-def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store, tmp_path):
+@pytest.fixture(scope="module")
+def trained():
+    """Configurations that have been trained: the default options of most groups are one and the same."""
+    return {}
+
+
+@pytest.mark.parametrize("overrides", further_choices())
+def test_every_distinct_configuration_trains_for_an_epoch(overrides, smoke_store, trained, tmp_path):
     from kidney_lab.tasks.stages import StageTraining
 
+    same = trained.setdefault(config_hash(resolved(*overrides, "trainer=smoke", "logger=none")), overrides)
+    if same is not overrides:
+        pytest.skip(f"the same as {' '.join(same)}")
     dataset, root = smoke_store
     paths = [f"data.root={root / 'data'}", f"prepare.root={root / 'stores'}", "prepare.workers=1"]
-    # A table on real masks names its size; the others follow the trainer.
-    size = ["preset=smoke"] if any("kits19_masks" in override for override in overrides) else []
-    config = composed(*overrides, *paths, *size, "trainer=smoke", "logger=none", "trainer.max_epochs=1")
+    config = composed(*overrides, *paths, "trainer=smoke", "logger=none", "trainer.max_epochs=1")
     run = RunFolder(tmp_path, {"stages": {}})
 
     StageTraining(run, config, dataset, device=torch.device("cpu"), precision="32-true").train()
@@ -224,7 +222,7 @@ def test_msalds_has_the_stages_that_its_settings_and_the_dataset_ask_for(overrid
 
     assert list(made) == stages
     assert [stage.earlier.stage for stage in made.values() if stage.earlier is not None] == places
-    assert set(instantiate(config.model.combine, _convert_="all").needs) <= set(stages)
+    assert set(instantiate(config.model.combination, _convert_="all").asks(list(stages))) <= set(stages)
 
 
 @pytest.mark.parametrize("data", ["kits19", "kits21"])
@@ -368,3 +366,127 @@ def test_every_trainer_is_one_that_lightning_takes(option):
 
     assert isinstance(trainer, pl.Trainer)
     assert trainer.max_epochs == config.model.max_epochs
+
+
+def test_the_recipe_of_the_transfer_ensemble_is_its_paper_s():
+    plain = resolved(ENSEMBLE, "data=kits19", "data.root=x", "logger=none")
+    model, optimizer = plain["model"], plain["optimizer"]
+
+    assert list(model["stages"]) == ["resnet50", "vgg16", "inception_v3"]
+    assert (optimizer["_target_"], optimizer["lr"], plain["trainer"]["max_epochs"]) == ("torch.optim.Adam", 1e-3, 100)
+    assert plain["scheduler"]["factor"] == 1.0
+    view = plain["view"]
+    assert (view["size"], view["neighbours"], view["denoise"], view["artefacts"]) == ([256, 256], 1, "median", "clip")
+    assert plain["augment"]["spatial"]["rotate90_prob"] == 0.5
+    assert plain["postprocessing"] == {"keep": "all", "drop_detached_lesions": False}
+    for encoder, stage in zip(["resnet50", "vgg16", "tu-inception_v3"], model["stages"].values(), strict=True):
+        module = stage["module"]
+        assert (stage["batch_size"], module["encoder"], module["network"]["encoder"]) == (16, encoder, encoder)
+        assert (module["weights"], module["freeze_epochs"], module["encoder_lr"]) == ("imagenet", 5, 1e-4)
+        assert module["output"]["regions"] == ["kidney_and_mass"]
+        assert module["pixel_accuracy"] is True
+
+
+def test_without_pretrained_weights_the_whole_network_learns_from_the_start():
+    model = resolved(ENSEMBLE, "data=kits19", "data.root=x", "logger=none", "model.weights=none")["model"]
+
+    assert (model["freeze_epochs"], model["encoder_lr"]) == (0, model["lr"])
+
+
+def test_the_other_networks_of_its_table_have_the_ensemble_s_recipe():
+    ours = resolved(ENSEMBLE, "data=kits19", "data.root=x", "logger=none")
+    for name in ("segnet", "deeplabv3"):
+        other = resolved(f"model={name}", "data=kits19", "data.root=x", "logger=none")
+        for group in ("view", "loss", "augment", "intensity", "optimizer", "scheduler", "callbacks", "postprocessing"):
+            assert other[group] == ours[group]
+        theirs, member = other["model"]["stages"]["segmentation"], ours["model"]["stages"]["resnet50"]
+        assert {key for key in member if member[key] != theirs[key]} == {"module"}
+        differing = {key for key in member["module"] if member["module"][key] != theirs["module"][key]}
+        assert differing <= {"encoder", "network"}
+
+
+@pytest.mark.parametrize("preset", ["full", "small", "smoke"])
+def test_rows_of_its_table_2_are_trained_alike_at_every_size(preset):
+    file = config_folder().parent / "experiments" / "transfer_ensemble" / "table2.yaml"
+    data = ["data=phantom", "data.root=x", "logger=none", f"preset={preset}"]
+    table = OmegaConf.to_container(OmegaConf.load(file))  # as text: interpolations are the composed configuration's
+    rows = {name: resolved("+experiments=transfer_ensemble/table2", *row, *data) for name, row in table["rows"].items()}
+    ours = rows.pop("Proposed System")
+    member = next(iter(ours["model"]["stages"].values()))
+
+    assert list(rows) == ["SegNet", "U-Net", "DeepLabv3"]
+    for other in rows.values():
+        for group in ("view", "loss", "augment", "intensity", "optimizer", "scheduler", "callbacks", "postprocessing"):
+            assert other[group] == ours[group]
+        for setting in ("max_epochs", "check_val_every_n_epoch"):
+            assert other["trainer"][setting] == ours["trainer"][setting]
+        theirs = other["model"]["stages"]["segmentation"]
+        assert (theirs["batch_size"], theirs["grid"]) == (member["batch_size"], member["grid"])
+        assert theirs["module"]["output"]["regions"] == member["module"]["output"]["regions"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "channels"),
+    [
+        ([], 3),
+        (["view.neighbours=0"], 1),
+        (["model.input=windows"], 3),
+        (["model.input=windows", "model.windows=[[-150,250],[-20,180]]"], 2),
+    ],
+)
+def test_a_member_takes_the_channels_that_its_view_gives(overrides, channels):
+    config = composed(ENSEMBLE, *overrides, "model.members=[tu-test_resnet]", "trainer=smoke", "logger=none")
+    stage = instantiate(config.model.stages.test_resnet, _convert_="all")
+    seen = stage.intensity(torch.tensor([100.0]).view(1, 1, 1).expand(stage.channels, 4, 4))
+
+    assert stage.channels == config.model.in_channels == channels
+    assert stage.module(torch.zeros(2, channels, 80, 80)).shape == (2, 1, 80, 80)
+    shown = (100 - torch.tensor(config.intensity.windows)[:, 0]) / torch.tensor(config.intensity.windows).diff()[:, 0]
+    torch.testing.assert_close(seen[:, 0, 0], shown.expand(channels))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["model.members=[resnet5]"],
+            "The encoder resnet5 is unknown: choose resnet50, vgg16, tu-inception_v3, alexnet",
+        ),
+        (["model.members=[alexnet]"], "alexnet has no features for the skips of a U-Net: set model.decoder=linear"),
+        (["model.decoder=fpn"], "model.decoder=fpn is unknown: choose one of unet, linear."),
+        (["model.input=colours"], "model.input=colours is unknown: choose one of slices, windows."),
+        (["model.target=liver"], "model.target=liver is unknown: choose one of kidney_and_mass, mass, tumor, or all."),
+        (["model.members=[]"], "leave no member: name encoders, or the folders of finished runs."),
+        (["model.weights=x.pth"], "model.weights=x.pth is one file for 3 encoders"),
+        (["model.finetune=none"], "model.finetune=none is unknown: choose all or head."),
+        (["loss=difficulty"], "this stage has no discriminator: choose loss=dice_ce, or model=msalds"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_settings_that_make_no_ensemble_are_refused(overrides, message):
+    config = composed(ENSEMBLE, *overrides, "trainer=smoke", "logger=none")
+
+    with pytest.raises(USER_ERRORS) as caught:
+        [instantiate(stage, _convert_="all") for stage in config.model.stages.values()]
+    assert message in describe(caught.value, [])
+
+
+def test_the_turns_of_the_ensemble_s_augmentation_keep_image_and_mask_together():
+    config = composed(ENSEMBLE, "preset=full", "augment.spatial.elastic_prob=0", "logger=none")
+    augment = instantiate(config.augment, _convert_="all")
+    corners = set()
+    for seed in range(60):
+        shape = augment.draw((16, 16), seed)
+        mask = torch.zeros(1, *shape, dtype=torch.uint8)
+        mask[0, :3, :5] = 1  # at a corner, and longer than wide
+
+        turned = augment({"image": mask.float().repeat(3, 1, 1), "label": mask})
+
+        assert torch.equal(turned["image"], turned["label"].float().repeat(3, 1, 1))
+        rows, columns = turned["label"][0].nonzero().unbind(1)
+        corners.add((int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())))
+    # All four turns of the slice and of its mirror image.
+    assert corners == {
+        *((0, 2, 0, 4), (0, 2, 11, 15), (13, 15, 0, 4), (13, 15, 11, 15)),
+        *((0, 4, 0, 2), (0, 4, 13, 15), (11, 15, 0, 2), (11, 15, 13, 15)),
+    }

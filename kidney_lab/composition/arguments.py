@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from kidney_lab.errors import InputError
@@ -22,6 +23,7 @@ PATH_KEYS = (
     "output",
     "predictions",
     "prepare.root",
+    "published",
     "references",
     "resume",
     "run",
@@ -29,8 +31,17 @@ PATH_KEYS = (
 )
 """Keys whose values are paths: spaces, brackets, `=` and commas in them mean themselves."""
 
+MAPPING_KEY = "model.weights"
+"""Key whose value may be a mapping to paths as well, in Hydra's own braces: `{resnet50: PATH, vgg16: PATH}`."""
+
+PATH_LIST_KEYS = ("runs",)
+"""Keys of paths whose values may be lists of paths, as in `runs=[a/*,b/*]` or `runs=[a]`; what exists under that
+name is itself."""
+
 LIST_KEYS = ("data.cases", "data.exclude")
 """Keys whose values may be lists without brackets, as in `data.cases=3,7,10-12`; in a sweep a comma still sweeps."""
+
+_ROW_OF_PREDICTIONS = re.compile(r"rows\..+\.predictions")
 
 _ASSIGNMENT = re.compile(r"(?P<key>[+~]{0,2}[^=]+)=(?P<value>.*)", re.DOTALL)
 
@@ -59,6 +70,24 @@ def unquote(value: str) -> str:
     return re.sub(rf"(\\*)(\\{quote}|$)", lambda m: m[1][: len(m[1]) // 2] + (quote if m[2] else ""), value[1:-1])
 
 
+def _is_one_bracket(value: str) -> bool:
+    """Whether the last bracket closes the first, and both enclose everything, unlike in `[ab]/run[12]`."""
+    depths = list(accumulate((letter == "[") - (letter == "]") for letter in value))
+    return value.startswith("[") and len(value) > 2 and depths[-1] == 0 and min(depths[:-1]) > 0
+
+
+def _paths_of(value: str) -> list[str]:
+    """Paths of a list in brackets, in which one that holds a comma stands in quotes; none where it is a path itself.
+
+    >>> _paths_of("[runs/a/*,'runs/b, c/*']"), _paths_of("runs/[ab]")
+    (['runs/a/*', "'runs/b, c/*'"], [])
+    """
+    is_list = re.fullmatch(r"\[.*,.*\]", value, re.DOTALL) or _is_one_bracket(value)
+    if not is_list or Path(value).exists():
+        return []
+    return [part.strip() for part in re.findall(r"""(?:'[^']*'|"[^"]*"|[^,])+""", value[1:-1])]
+
+
 def _quote_argument(argument: str, multirun: bool) -> str:
     match = _ASSIGNMENT.fullmatch(argument)
     if match is None:
@@ -66,8 +95,12 @@ def _quote_argument(argument: str, multirun: bool) -> str:
     key, value = match["key"], match["value"]
     if key.lstrip("+") in LIST_KEYS and "," in value and value[0] not in "['\"" and not multirun:
         return f"{key}={quote_path(value)}"
-    if key.lstrip("+") not in PATH_KEYS:
+    if key.lstrip("+") not in PATH_KEYS and not _ROW_OF_PREDICTIONS.fullmatch(key.lstrip("+")):
         return argument
+    if key.lstrip("+") == MAPPING_KEY and re.fullmatch(r"\{.*\}", value) and not Path(value).exists():
+        return argument
+    if key.lstrip("+") in PATH_LIST_KEYS and (paths := _paths_of(value)):
+        return f"{key}=[{','.join(map(quote_path, paths))}]"
     is_sweep = multirun and "," in value and not Path(value).exists()
     if not value or value == "null" or is_sweep:
         return argument

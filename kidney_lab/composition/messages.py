@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -80,6 +81,10 @@ def _input_error(error: BaseException | None) -> InputError | None:
 def _unknown_option(error: MissingConfigException) -> str:
     group, _, option = str(error.missing_cfg_file).rpartition("/")
     if not error.options:
+        names = _experiments() if group.startswith("experiments") else []
+        close = difflib.get_close_matches(str(error.missing_cfg_file).removeprefix("experiments/"), names, n=1)
+        if close:
+            return f"There is no config named {error.missing_cfg_file}: did you mean +experiments={close[0]}?"
         return f"There is no config named {error.missing_cfg_file}: see --help for the groups and their options."
     return _with_guess(f"{group}={option} is unknown", option, sorted(set(error.options)))
 
@@ -91,6 +96,8 @@ def _unknown_key(error: ConfigCompositionException) -> str | None:
 
 def _suggest_key(key: str, overrides: Sequence[str]) -> str:
     """Names the keys beside which an unknown one was meant to stand."""
+    if key == "experiments":
+        return "experiments= is no key by itself: write +experiments=<paper>/<table>, with the plus sign."
     parts = key.replace("/", ".").split(".")
     try:
         node: Any = _compose_without(key, overrides)
@@ -120,11 +127,28 @@ def _compose_without(key: str, overrides: Sequence[str]) -> DictConfig:
     kept = [
         override
         for override in overrides
-        if "=" in override and not override.startswith("-") and override.split("=", 1)[0].lstrip("+~") != key
+        if "=" in override
+        and not override.startswith("-")
+        and override.split("=", 1)[0].lstrip("+~") != key
+        and not _sweeps(override)
     ]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         return compose("config", overrides=kept)
+
+
+def _sweeps(override: str) -> bool:
+    """Whether an override is that of several jobs: none of its values is needed to tell which keys there are."""
+    try:
+        return OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException:
+        return False
+
+
+def _experiments() -> list[str]:
+    """Names of all experiments, `<paper>/<table>`."""
+    folder = config_folder().parent / "experiments"  # beside it in a checkout and in a wheel
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.glob("*/*.yaml"))
 
 
 def to_plain(config: DictConfig) -> dict[str, Any]:

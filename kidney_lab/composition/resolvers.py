@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf, flag_override
 
+from kidney_lab.composition.members import default_members, member_stages, target_regions
 from kidney_lab.composition.search_path import config_groups
 from kidney_lab.errors import InputError
 from kidney_lab.numbers import is_whole
@@ -55,6 +56,23 @@ def choose(key: str, when_true: Any, when_false: Any, *, _root_: Container) -> A
     return when_true if _switch(key, OmegaConf.select(_root_, key)) else when_false
 
 
+def pick(key: str, options: Mapping[str, Any], *, _root_: Container) -> Any:
+    """The one of several config values that a setting names.
+
+    Args:
+        key: of the setting, such as `model.decoder`; by its name, so that a wrong value can be told.
+        options: values or nodes by the setting's values.
+        _root_: the whole configuration, which OmegaConf hands over.
+
+    Raises:
+        InputError: the setting names none of them.
+    """
+    value = OmegaConf.select(_root_, key)
+    if value not in options:
+        raise InputError(f"{key}={value} is unknown: choose one of {', '.join(options)}.")
+    return _node(options[value])
+
+
 def prior_channels(cascade: bool, prior: str, labels: Collection[str]) -> int:
     """Input channels of a network that sees the image and, as further channels, an earlier stage's labels.
 
@@ -99,8 +117,7 @@ def select(key: str, default: Any, *, _root_: Container) -> Any:
         default: value where there is no such key.
         _root_: the whole configuration, which OmegaConf hands over.
     """
-    chosen = OmegaConf.select(_root_, key, default=default)
-    return OmegaConf.create(chosen) if isinstance(chosen, list) else chosen  # instantiate resolves nodes, not lists
+    return _node(OmegaConf.select(_root_, key, default=default))
 
 
 def contains(values: Collection[Any], value: Any) -> bool:
@@ -166,9 +183,9 @@ def with_value(node: DictConfig, key: str, value: Any) -> DictConfig:
     return changed
 
 
-def slice_channels(neighbours: int, masks: int = 0) -> int:
-    """Input channels of a 2D network: a slice, its neighbours on either side, and masks beside them."""
-    return 2 * neighbours + 1 + masks
+def slice_channels(neighbours: int, masks: int = 0, copies: int = 1) -> int:
+    """Input channels of a 2D network: a slice and its neighbours on either side, copies of these, and masks beside."""
+    return (2 * neighbours + 1) * copies + masks
 
 
 def root(value: float, degree: int) -> float:
@@ -192,6 +209,11 @@ def shares_of(number: int, shares: Collection[float]) -> ListConfig:
     [30, 42]
     """
     return ListConfig([int(number * share) for share in shares])  # instantiate resolves nodes, and no lists
+
+
+def _node(value: Any) -> Any:
+    """A value as a config node: instantiate resolves the interpolations of nodes, and of no list."""
+    return OmegaConf.create(value) if isinstance(value, list) else value
 
 
 def _switch(key: str, value: Any) -> bool:
@@ -230,4 +252,8 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("taking_turns", taking_turns, replace=True)
     OmegaConf.register_new_resolver("root", root, replace=True)
     OmegaConf.register_new_resolver("shares_of", shares_of, replace=True)
+    OmegaConf.register_new_resolver("pick", pick, replace=True)
+    OmegaConf.register_new_resolver("default_members", default_members, replace=True)
+    OmegaConf.register_new_resolver("target_regions", target_regions, replace=True)
+    OmegaConf.register_new_resolver("member_stages", member_stages, replace=True)
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)

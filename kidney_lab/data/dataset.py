@@ -45,6 +45,7 @@ class Dataset:
             annotator's, "sampled" anew for every epoch.
         annotations: the values of `annotation` that this dataset offers.
         make: called with `root` before cases are looked for; writes the phantom.
+        convert: called likewise; brings a dataset of another layout into that of KiTS, see `kidney_lab.data.convert`.
         source: where `task=download` finds the files.
         only: the cases that take part, as `parse_cases` reads them; None: all. In the configuration `cases`.
         split_by: "auto", the name of a split, or the path of a split file. In the configuration `split`.
@@ -71,6 +72,7 @@ class Dataset:
     annotation: Annotation = "majority"
     annotations: Sequence[str] = ("majority",)
     make: Callable[..., None] | None = None
+    convert: Callable[..., None] | None = None
     source: Any = None
     only: Any = None
     split_by: str = "auto"
@@ -131,9 +133,10 @@ class Dataset:
 
     @cached_property
     def _found(self) -> dict[str, Case]:
-        """Cases in the folder, by id; writes the phantom first where there is one to write."""
-        if self.make is not None:
-            self.make(self.folder)
+        """Cases in the folder, by id; writes the phantom, or converts another dataset, first where there is one."""
+        for write in (self.make, self.convert):
+            if write is not None:
+                write(self.folder)
         cases = find_cases(
             self.folder,
             label_files=self.label_files,

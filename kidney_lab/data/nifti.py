@@ -4,6 +4,7 @@ nibabel reads the headers; the voxels of a `.nii.gz` are decoded by ISA-L (`isal
 time, and go slab by slab to where they belong in memory.
 """
 
+import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +19,16 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import DTypeLike, NDArray
 
+from kidney_lab.data.nifti_forms import orientation_doubt
 from kidney_lab.errors import InputError
 from kidney_lab.files import replacing
 from kidney_lab.geometry import IN_MEMORY, Grid, Triple, Volume
 
+log = logging.getLogger(__name__)
+
 _SLAB_BYTES = 1 << 23
 _DAMAGED = (EOFError, zlib.error, cast(type[Exception], isal_zlib.error))  # isal's stubs take the class for an instance
+_LENGTH_UNITS = {1: "metres", 3: "micrometres"}  # of xyzt_units; 2 is mm, and 0, unknown, is mm in all KiTS files
 _NIFTI = (nib.Nifti1Image, nib.Nifti1Pair, nib.Nifti2Image, nib.Nifti2Pair)
 
 
@@ -32,6 +37,8 @@ def read_volume(path: Path, *, dtype: DTypeLike | None = None, as_stored: bool =
 
     The file is decoded slab by slab into the result, so that KiTS's float64 images never lie in memory as such, and the
     result lies in memory such that `reorient` to IPL is a C-contiguous view: a volume is never there twice.
+
+    A header whose sform and qform disagree, or that has neither, is warned of.
 
     Args:
         path: `.nii` or `.nii.gz`.
@@ -44,10 +51,14 @@ def read_volume(path: Path, *, dtype: DTypeLike | None = None, as_stored: bool =
         The array, with the file's scaling applied, and its grid.
 
     Raises:
-        InputError: the file is missing, truncated, no NIfTI, not 3D, or has no usable spacing.
+        InputError: the file is missing, truncated, no NIfTI, not 3D, has no usable spacing, or one in other units
+            than mm.
     """
     image = _open(path)
     grid = _grid(path, image)
+    doubt = orientation_doubt(image.header)
+    if doubt is not None:
+        log.warning("%s: %s", path, doubt)
     proxy = image.dataobj
     scaled = (proxy.slope, proxy.inter) != (1, 0)
     if dtype is None:
@@ -117,12 +128,18 @@ def _open(path: Path) -> Any:
 
 
 def _grid(path: Path, image: Any) -> Grid:
-    """Checks the header and takes the grid from it; a fourth axis of length 1 is dropped."""
+    """Checks the header and takes the grid from it; axes of length 1 beyond the third are dropped."""
     shape = tuple(int(n) for n in image.shape)
-    if len(shape) == 4 and shape[3] == 1:
+    if all(n == 1 for n in shape[3:]):
         shape = shape[:3]
     if len(shape) != 3 or 0 in shape:
         raise InputError(f"{path} has shape {shape}, but a CT volume has three axes; give one 3D volume per file.")
+    unit = _LENGTH_UNITS.get(int(image.header["xyzt_units"]) & 7)
+    if unit is not None:
+        raise InputError(
+            f"{path} gives its spacing {[float(step) for step in image.header.get_zooms()[:3]]} in {unit}, but mm are "
+            "expected: convert it, or mend the header (xyzt_units) if the numbers are mm."
+        )
     spacing = _stored_spacing(path, image)
     affine = np.asarray(image.affine, dtype=np.float64)
     usable = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-9

@@ -2,14 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kidney_lab.geometry import Volume
 from kidney_lab.inference.method import Segmentation, TrainedMethod
@@ -17,7 +17,7 @@ from kidney_lab.memory import peak_mib, reset_peak
 from kidney_lab.methods.cost import count_flops
 
 Windows = Counter[tuple[str, tuple[int, ...]]]
-"""How many samples of which shape `(C, D, H, W)` went through the network of which stage."""
+"""How many samples of which shape `(C, D, H, W)` went through which network."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class CaseCost:
         seconds: wall time; reading and writing files is not in it.
         peak_mib: largest resident memory of the process meanwhile, MiB.
         device_mib: largest memory that tensors took on the GPU meanwhile, MiB; None on a CPU.
-        windows: samples that went through the networks of all stages.
+        windows: samples that went through the networks of all stages, those of an ensemble's members among them.
         flops: of all windows, see `count_flops`.
     """
 
@@ -50,24 +50,33 @@ class CostMeter:
         self.method = method
         self._flops: dict[tuple[str, tuple[int, ...]], int] = {}
 
-    def segment(self, volume: Volume, name: str = "the scan") -> tuple[Segmentation, CaseCost]:
+    def segment(
+        self,
+        volume: Volume,
+        name: str = "the scan",
+        *,
+        keep: bool = True,
+        observe: Callable[[slice, Tensor], None] | None = None,
+    ) -> tuple[Segmentation, CaseCost]:
         """Segments a volume in any orientation.
 
         Args:
             volume: Hounsfield units.
             name: of the scan, for warnings.
+            keep: see `TrainedMethod.segment_in_stages`, as the next.
+            observe: is shown the probabilities.
 
         Returns:
             What `TrainedMethod.segment_in_stages` gives, and what it took.
         """
         on_gpu = self.method.device.type == "cuda"
-        networks = {name: stage.module.network for name, stage in self.method.stages.items()}
+        networks = self.method.networks
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self.method.device)
         reset_peak()
         with _windows_of(networks) as windows:
             started = time.perf_counter()
-            segmentation = self.method.segment_in_stages(volume, name)
+            segmentation = self.method.segment_in_stages(volume, name, keep=keep, observe=observe)
             seconds = time.perf_counter() - started
         cost = CaseCost(
             seconds=round(seconds, 3),

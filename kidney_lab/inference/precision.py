@@ -35,6 +35,33 @@ def choose_precision(precision: str, device: torch.device) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
+def precision_to_predict_in(precision: str, *, trained: str, device: torch.device) -> str:
+    """Lightning's name of the precision that a trained network predicts in.
+
+    A CPU that cannot multiply bfloat16 emulates it, at a multiple of the time: there a network that was trained in
+    bfloat16 predicts in float32, which holds the same numbers more exactly.
+
+    Args:
+        precision: `trained` (that of the training), `auto` (see `choose_precision`), or one of Lightning's names.
+        trained: Lightning's name of the training's.
+        device: to compute on.
+
+    Returns:
+        Lightning's name.
+
+    Raises:
+        InputError: on any other name.
+    """
+    if precision == "trained":
+        slow = trained == "bf16-mixed" and device.type == "cpu" and choose_precision("auto", device) == "32-true"
+        return "32-true" if slow else trained
+    if precision not in ("auto", *PRECISIONS):
+        raise InputError(
+            f"inference.precision={precision} is unknown: choose one of trained, auto, {', '.join(PRECISIONS)}."
+        )
+    return choose_precision(precision, device)
+
+
 def cpu_capabilities() -> dict[str, Any]:
     """Instruction sets and name of the CPU; empty where torch is too old to tell."""
     tell = getattr(torch.cpu, "get_capabilities", None)

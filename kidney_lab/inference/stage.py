@@ -1,12 +1,18 @@
 """One stage applied to one prepared scan."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from kidney_lab.inference.precision import autocast
+from kidney_lab.methods.inference_settings import DEFAULTS, InferenceSettings
 from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage
+from kidney_lab.progress import stage_named
 
 
 def predict_stage(
@@ -16,6 +22,8 @@ def predict_stage(
     *,
     device: torch.device,
     precision: str,
+    settings: InferenceSettings = DEFAULTS,
+    name: str = "",
 ) -> Prediction:
     """Applies a trained stage.
 
@@ -25,10 +33,18 @@ def predict_stage(
         prior: labels of the earlier stage on that grid, where it takes any.
         device: that its module is on.
         precision: Lightning's name.
+        settings: of inference.
+        name: of the stage, for whoever shows progress.
 
     Returns:
-        Probabilities on the stage's grid.
+        Probabilities on the stage's grid, computed when somebody goes through them.
     """
     labels = None if prior is None else torch.from_numpy(prior)[None]
-    with autocast(precision, device):
-        return stage.predict(torch.from_numpy(image)[None], labels)
+    context = partial(_computing, name, precision, device)
+    return stage.predict(torch.from_numpy(image)[None], labels, settings=settings, context=context)
+
+
+@contextmanager
+def _computing(name: str, precision: str, device: torch.device) -> Iterator[None]:
+    with stage_named(name), autocast(precision, device):
+        yield

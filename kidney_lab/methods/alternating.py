@@ -143,7 +143,7 @@ class AlternatingSegmentation(SupervisedSegmentation, ABC):
                 optimizer.step()
                 optimizer.zero_grad()
         loss = loss.detach()
-        self._log_loss(loss, size)
+        self.log_loss(loss, size)
         self._log_means(terms, size)
         for discriminator_optimizer in others:
             self._shown.append([level._replace(logits=level.logits.detach()) for level in levels])

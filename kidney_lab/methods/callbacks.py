@@ -31,12 +31,13 @@ class EpochTable(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the epoch that has just ended."""
+        logged = trainer.callback_metrics  # in every process: what is averaged over them is averaged by looking
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
         validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0 or trainer.should_stop
         metrics = {
             name: float(value)
-            for name, value in trainer.callback_metrics.items()
+            for name, value in logged.items()
             # Names of one word are the progress bar's; values of a validation stay until the next.
             if (name == "lr" or "/" in name)
             and not name.endswith(("_step", "_epoch"))

@@ -105,7 +105,7 @@ class DetectionSegmentation(SupervisedSegmentation):
         size = len(batch["image"])
         losses = self._losses(batch)
         loss: Tensor = self.loss(losses)
-        self._log_loss(loss.detach(), size)
+        self.log_loss(loss.detach(), size)
         parts = {f"train/{name}": value.detach() for name, value in losses.items()}
         self.log_dict(parts, on_step=False, on_epoch=True, batch_size=size)
         return loss
@@ -150,22 +150,15 @@ class DetectionSegmentation(SupervisedSegmentation):
     def _instances(self, batch: Batch) -> list[Found]:
         return batch_instances(batch["label"], min_pixels=self.min_pixels)
 
-    def infer(self, image: Tensor) -> Tensor:
-        """Probabilities of the regions.
-
-        Args:
-            image: `(B, C, H, W)`, scaled as for training.
-
-        Returns:
-            `(B, 2, H, W)`, 0 to 1, float32; 0 where nothing is found.
-        """
-        with torch.no_grad():
-            return self._regions(image) if self.inferer is None else self.inferer(image, self._regions)
-
-    def _regions(self, image: Tensor) -> Tensor:
+    def scores(self, image: Tensor) -> Tensor:
+        """Probabilities of the regions on slices `(B, C, H, W)`: `(B, 2, H, W)`, 0 where nothing is found."""
         size = image.shape[-2], image.shape[-1]
         found: list[Found] = self(image)
         return torch.stack([region_maps(one, size, self.network) for one in found])
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """The scores, which are probabilities already."""
+        return scores
 
 
 def region_maps(found: Found, size: tuple[int, int], network: MaskRCNN) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger
 
 from kidney_lab.data.datamodule import StageDataModule
 from kidney_lab.data.dataset import Dataset
@@ -28,6 +28,7 @@ from kidney_lab.files import replacing
 from kidney_lab.labels import LABELS
 from kidney_lab.methods.callbacks import EpochTable
 from kidney_lab.methods.cost import count_flops, count_parameters
+from kidney_lab.methods.run_logger import build_logger
 from kidney_lab.methods.stage import Stage
 from kidney_lab.methods.supervised import SupervisedSegmentation
 
@@ -74,7 +75,10 @@ def fit_stage(
         stage.save(checkpoints)
     callbacks = build_callbacks(config.callbacks, checkpoints, title or name)
     folder = next(parent for parent in checkpoints.parents if parent.name == "stages").parent
-    trainer = build_trainer(config, stage.trainer, folder=folder, precision=precision, callbacks=callbacks)
+    logger = build_logger(config.logger, title or name)
+    trainer = build_trainer(
+        config, stage.trainer, folder=folder, precision=precision, callbacks=callbacks, logger=logger
+    )
     earlier = stage.earlier
     data = StageDataModule(
         store,
@@ -113,21 +117,16 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
         KeyboardInterrupt: the user stopped the training; the last epoch's checkpoint is there to go on from.
     """
     on_interrupt = signal.getsignal(signal.SIGINT)
-    exit_code = 1
     try:
         with warnings.catch_warnings():
             # What the stage saved before is no training that could be overwritten.
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        exit_code = 0
     except SystemExit as error:
         if trainer.interrupted:
             raise KeyboardInterrupt from error
         raise
     finally:
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish(exit_code=exit_code)  # else the next job of a sweep would write into this run
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)
 
@@ -157,7 +156,13 @@ def build_callbacks(config: DictConfig, checkpoints: Path, stage: str) -> list[p
 
 
 def build_trainer(
-    config: DictConfig, own: Mapping[str, Any], *, folder: Path, precision: str, callbacks: list[pl.Callback]
+    config: DictConfig,
+    own: Mapping[str, Any],
+    *,
+    folder: Path,
+    precision: str,
+    callbacks: list[pl.Callback],
+    logger: Logger | bool,
 ) -> pl.Trainer:
     """Lightning's trainer; the logger is its only one, the epoch table being a callback.
 
@@ -167,8 +172,8 @@ def build_trainer(
         folder: of the run.
         precision: Lightning's name.
         callbacks: see `build_callbacks`.
+        logger: see `build_logger`.
     """
-    logger = instantiate(config.logger) if config.logger is not None else False
     given = {"default_root_dir": str(folder), "precision": precision, "callbacks": callbacks, "logger": logger}
     trainer: pl.Trainer = instantiate(config.trainer, **{**own, **given})
     return trainer

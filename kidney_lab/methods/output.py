@@ -144,7 +144,7 @@ def own_labels(regions: Sequence[str]) -> list[int]:
         One label value per region: the one that its successor does not hold.
 
     Raises:
-        InputError: the regions are not nested from the outermost inward.
+        InputError: there are no regions, one is unknown, or they are not nested from the outermost inward.
 
     >>> own_labels(["kidney_and_mass", "mass", "tumor"])
     [1, 3, 2]
@@ -153,6 +153,8 @@ def own_labels(regions: Sequence[str]) -> list[int]:
     >>> own_labels(["kidney_and_mass", "mass"]), own_labels(["mass"])
     ([1, 2], [2])
     """
+    if not regions or not set(regions) <= set(REGIONS):
+        raise InputError(f"Regions {list(regions)} are none: choose one or more of {', '.join(REGIONS)}.")
     result = []
     for region, inner in zip(regions, [*regions[1:], None], strict=True):
         inside = REGIONS[inner] if inner is not None else ()

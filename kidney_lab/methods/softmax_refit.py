@@ -7,7 +7,7 @@ the section that it trains the small networks alone: Mask R-CNN stays as the sta
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -23,6 +23,8 @@ from kidney_lab.methods.refit_pixels import PixelReservoir, RoiPixels
 from kidney_lab.methods.supervised import Batch, SupervisedSegmentation
 from kidney_lab.networks.ernet import ERNet, RoiMaps, grey_values, region_masks
 from kidney_lab.networks.slice_rois import largest_by_class
+
+T = TypeVar("T")
 
 
 class SoftmaxRefitSegmentation(SupervisedSegmentation):
@@ -83,7 +85,7 @@ class SoftmaxRefitSegmentation(SupervisedSegmentation):
         """Adds the pixels of a batch's RoIs; after the last batch, fits."""
         self.gather(batch)
         if self.trainer.is_last_batch:
-            self._log_loss(self.fit(), len(batch["image"]))
+            self.log_loss(self.fit(), len(batch["image"]))
             self._count_step()
 
     @torch.no_grad()
@@ -111,14 +113,15 @@ class SoftmaxRefitSegmentation(SupervisedSegmentation):
             The error that the descents end with, averaged over the classes; 0 where there was nothing to learn.
         """
         ends = [torch.zeros((), device=self.device)]
+        border = sum(_of_each_rank(self._border), Counter())  # what one rank tells of, all must tell of
         for refit in _refits(self.network):
             losses = refit.fit(_of_all_ranks(self.reservoirs[refit.region].sample()))
             if len(losses):
                 ends.append(losses[-1].float())
                 self._tell(f"error_{refit.region}", float(losses[-1]))
                 self._tell(f"first_error_{refit.region}", float(losses[0]))
-            if border := self._border[refit.region, "all"]:
-                self._tell(f"border_without_heat_{refit.region}", self._border[refit.region, "cold"] / border)
+            if length := border[refit.region, "all"]:
+                self._tell(f"border_without_heat_{refit.region}", border[refit.region, "cold"] / length)
         return torch.stack(ends[1:] or ends).mean()
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> Tensor | None:
@@ -132,17 +135,9 @@ class SoftmaxRefitSegmentation(SupervisedSegmentation):
         self.log_dict(values, batch_size=len(target), sync_dist=True, add_dataloader_idx=False)
         return None
 
-    def infer(self, image: Tensor) -> Tensor:
-        """New probabilities of the regions.
-
-        Args:
-            image: `(B, C, H, W)`, scaled as for training.
-
-        Returns:
-            `(B, 2, H, W)`, 0 to 1, float32; 0 outside the regions of interest.
-        """
-        with torch.no_grad():
-            return self._full_precision(image) if self.inferer is None else self.inferer(image, self._full_precision)
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """New probabilities of the regions `(B, 2, H, W)`, which the network gives itself; 0 outside the RoIs."""
+        return scores
 
     def explain(self, image: Tensor) -> Tensor:
         """What the refit sees of slices, and makes of it.
@@ -198,8 +193,13 @@ def _border(mask: Tensor) -> Tensor:
 
 def _of_all_ranks(pixels: RoiPixels) -> RoiPixels:
     """The pixels that all ranks have kept, in the order of the ranks."""
+    return RoiPixels(*(torch.cat(column) for column in zip(*_of_each_rank(pixels), strict=True)))
+
+
+def _of_each_rank(own: T) -> list[T]:
+    """What every rank has, in their order."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return pixels
-    parts: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(parts, pixels)
-    return RoiPixels(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        return [own]
+    parts = [own] * distributed.get_world_size()
+    distributed.all_gather_object(parts, own)
+    return parts

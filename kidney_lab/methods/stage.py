@@ -1,9 +1,11 @@
 """A stage: one trained part of a method, with the grid and the view that it is trained on."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -22,11 +24,13 @@ from kidney_lab.data.store import Sliceable, Store
 from kidney_lab.data.views import RoiView, SliceRoiView, View
 from kidney_lab.data.views.datasets import normalize
 from kidney_lab.data.views.prior_input import one_hot
-from kidney_lab.data.views.window import Scan, Window, batches
+from kidney_lab.data.views.window import Scan, Window
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
 from kidney_lab.methods.earlier import Earlier
-from kidney_lab.methods.prediction import Prediction, assemble
+from kidney_lab.methods.inference_settings import DEFAULTS, InferenceSettings
+from kidney_lab.methods.prediction import Prediction
+from kidney_lab.methods.scanning import Scanning
 from kidney_lab.methods.supervised import SupervisedSegmentation
 from kidney_lab.transforms.augment import Augment
 from kidney_lab.transforms.normalize import RoundIntensity, foreground_normalizer, grey_step
@@ -116,7 +120,8 @@ class Stage:
         """Reads back what `save` wrote.
 
         Raises:
-            InputError: the intensities need statistics, or the view the size of a box, and there are none.
+            InputError: the intensities need statistics, or the view the size of a box, and there are none that can be
+                read.
         """
         normalizer = foreground_normalizer(self.intensity)
         if normalizer is not None:
@@ -127,39 +132,47 @@ class Stage:
                     "bring that file back, or train again."
                 )
         if (folder / VIEW_FILE).is_file():
-            self.view = copy(self._configured_view)
-            vars(self.view).update(json.loads((folder / VIEW_FILE).read_text(encoding="utf-8")))
+            self.view = restored_view(self._configured_view, folder / VIEW_FILE)
         if isinstance(self.view, RoiView) and self.view.size is None:
             raise InputError(
                 f"{folder} lacks {VIEW_FILE}, the size of the box that the training found: bring that file back, or "
                 "train again."
             )
 
-    def predict(self, image: Tensor, prior: Tensor | None) -> Prediction:
+    def predict(
+        self,
+        image: Tensor,
+        prior: Tensor | None,
+        *,
+        settings: InferenceSettings = DEFAULTS,
+        context: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> Prediction:
         """Predicts a whole volume, in the windows that the view cuts it into.
 
         Args:
             image: int16 `(1, D, H, W)`, HU, on the stage's grid.
             prior: `(1, D, H, W)` labels that the earlier stage predicted; None where there is no earlier stage.
+            settings: of inference.
+            context: entered whenever the network computes, such as an autocast.
 
         Returns:
-            The prediction, on the module's device; empty where the view looks at nothing.
+            The prediction, on the module's device; empty where the view looks at nothing. It is computed when somebody
+            goes through it.
         """
         scan = Scan(image[0].cpu().numpy())
         labels = None if prior is None else prior[0].cpu().numpy()
         roi = labels if self.earlier is not None and self.earlier.roi != "none" else None
-        windows = self.view.windows(scan.shape, roi, self._smallest_window())
-        parts = (
-            self.view.place(probabilities, window, scan.shape)
-            for window, probabilities in zip(windows, self._infer(scan, labels, windows), strict=True)
+        windows = sorted(self.view.windows(scan.shape, roi, self._smallest_window()), key=lambda one: one.box[0].start)
+        scanning = Scanning(
+            module=self.module,
+            view=self.view,
+            scan=scan,
+            show=partial(self._show, scan, labels),
+            batch_voxels=self.batch_size * prod(self.view.roi_size),
+            settings=settings,
+            context=context,
         )
-        return assemble(
-            [window.box for window in windows],
-            parts,
-            scan.shape,
-            channels=self.module.output.channels,
-            device=self.module.device,
-        )
+        return scanning.predict(windows)
 
     def slice_maps(self, image: NDArray[np.int16], index: int, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """Maps of one slice of a volume, which a view of slices reads as for training.
@@ -177,12 +190,6 @@ class Stage:
         maps = compute(self._show(scan, None, window)[None].to(self.module.device))
         return self.view.place(maps[0], window, scan.shape)[:, 0]
 
-    def _infer(self, scan: Scan, prior: NDArray[np.uint8] | None, windows: Sequence[Window]) -> Iterator[Tensor]:
-        """Probabilities `(K, *window)` of every window, computed in batches of at most a training batch's voxels."""
-        for batch in batches(windows, self.batch_size * prod(self.view.roi_size)):
-            seen = torch.stack([self._show(scan, prior, window) for window in batch])
-            yield from self.module.infer(seen.to(self.module.device))
-
     def _show(self, scan: Scan, prior: NDArray[np.uint8] | None, window: Window) -> Tensor:
         """What the network sees of a window, `(C, *window)`: read and normalised as a training sample is."""
         values = [] if self.earlier is None or prior is None else self.earlier.values
@@ -194,9 +201,25 @@ class Stage:
     def _smallest_window(self) -> list[int]:
         """Shape that the inferer needs at least, as many axes as the view's samples."""
         window = getattr(self.inferer, "roi_size", None)
-        if not isinstance(window, Sequence):
-            return [1] * self.view.spatial_dims
-        return [1] * (self.view.spatial_dims - len(window)) + list(window)
+        window = [window] * self.view.spatial_dims if isinstance(window, int) else list(window or [])
+        return [1] * (self.view.spatial_dims - len(window)) + [max(1, n or 1) for n in window]
+
+
+def restored_view(view: View, file: Path) -> View:
+    """A view with what its training found, of which only what the view knows is taken.
+
+    Raises:
+        InputError: the file cannot be read, or gives the view what cannot be.
+    """
+    restored = copy(view)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        vars(restored).update({name: value for name, value in found.items() if name in vars(view)})
+        getattr(restored, "__post_init__", lambda: None)()  # checks its fields
+    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
+        details = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"{file} cannot be read ({details}): bring that file back, or train again.") from error
+    return restored
 
 
 def spatial_dims_of(network: nn.Module) -> int | None:

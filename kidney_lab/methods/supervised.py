@@ -1,6 +1,6 @@
 """Supervised training of one segmentation network: the LightningModule that most stages are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torchmetrics import MeanMetric
 from kidney_lab.errors import InputError
 from kidney_lab.losses.detection import DetectionLoss
 from kidney_lab.losses.difficulty import DifficultyLoss
+from kidney_lab.methods.mirroring import mirrored
 from kidney_lab.methods.output import Output
 from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.validation import CaseScores
@@ -30,7 +31,9 @@ class SupervisedSegmentation(pl.LightningModule):
     """Trains a network on patches and validates it on whole cases.
 
     Logged: `train/loss`; `val_patch/loss` on fixed patches; `val_case/<region>_dice` and their mean
-    `val_case/mean_dice`, on whole cases of the stage's grid, averaged over cases that hold the region.
+    `val_case/mean_dice`, on whole cases of the stage's grid, averaged over cases that hold the region. Where asked for:
+    `train/accuracy` and `val_patch/accuracy`, see `pixel_accuracy`, and beside each what an empty prediction reaches on
+    the same pixels, `train/background_accuracy` and `val_patch/background_accuracy`.
 
     Args:
         network: `(B, C, D, H, W)` image to `(B, K, D, H, W)` logits.
@@ -38,6 +41,7 @@ class SupervisedSegmentation(pl.LightningModule):
         optimizer: partial, lacks the parameters.
         scheduler: partial, lacks the optimizer; stepped once an epoch.
         output: meaning of the network's channels.
+        pixel_accuracy: log it; it says little where most of an image is background.
 
     Raises:
         InputError: the loss needs discriminators.
@@ -51,6 +55,7 @@ class SupervisedSegmentation(pl.LightningModule):
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler],
         output: Output,
+        pixel_accuracy: bool = False,
     ) -> None:
         super().__init__()
         self.check_loss(loss)
@@ -59,6 +64,7 @@ class SupervisedSegmentation(pl.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.output = output
+        self.pixel_accuracy = pixel_accuracy
         self.inferer: Inferer | None = None  # set by the stage, as the next
         self.predict_case: Callable[[Tensor, Tensor | None], Prediction] | None = None
         self.slice_maps: SliceMaps | None = None
@@ -112,8 +118,24 @@ class SupervisedSegmentation(pl.LightningModule):
     def _loss(self, batch: Batch) -> Tensor:
         logits = self(batch["image"])
         logits = logits.float() if isinstance(logits, Tensor) else [head.float() for head in logits]
+        if self.pixel_accuracy:
+            self._log_accuracy(logits if isinstance(logits, Tensor) else logits[0], batch["label"])
         value: Tensor = self.loss(logits, self.output.target(batch["label"]))
         return value
+
+    def _log_accuracy(self, logits: Tensor, label: Tensor) -> None:
+        part = "train" if self.training else "val_patch"
+        self.log_dict(
+            {
+                f"{part}/accuracy": pixel_accuracy(self.output, logits.detach(), label),
+                f"{part}/background_accuracy": background_accuracy(self.output, label),
+            },
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(label),
+            sync_dist=True,
+            add_dataloader_idx=False,
+        )
 
     def on_train_epoch_start(self) -> None:
         """Logs the learning rate of the epoch."""
@@ -122,10 +144,16 @@ class SupervisedSegmentation(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Loss of one batch of patches."""
         loss = self._loss(batch)
-        self._log_loss(loss.detach(), len(batch["image"]))
+        self.log_loss(loss.detach(), len(batch["image"]))
         return loss
 
-    def _log_loss(self, loss: Tensor, size: int) -> None:
+    def log_loss(self, loss: Tensor, size: int) -> None:
+        """Logs the loss of a training step, also for schedulers that watch it; every `training_step` calls it once.
+
+        Args:
+            loss: scalar, without gradient.
+            size: number of patches in the batch.
+        """
         self.train_loss.update(loss, size)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=size)
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=size)  # a short name for the progress bar
@@ -153,23 +181,31 @@ class SupervisedSegmentation(pl.LightningModule):
             if name == "mean_dice":
                 self.log("dice", value, prog_bar=True, logger=False)
 
-    def infer(self, image: Tensor) -> Tensor:
-        """Probabilities of whole volumes, by the stage's inferer.
+    def infer(self, image: Tensor, mirror_axes: Sequence[int] = ()) -> Tensor:
+        """Probabilities of whole images, by the stage's inferer.
 
         Args:
             image: `(B, C, D, H, W)`, scaled as for training.
+            mirror_axes: axes that the image is mirrored along as well, see `mirrored`.
 
         Returns:
             `(B, K, D, H, W)`, 0 to 1, float32.
         """
+        look = mirrored(self.scores, mirror_axes)
         with torch.no_grad():
-            # float32 before windows are summed: bfloat16 sums would lose the small ones.
-            logits = self._full_precision(image) if self.inferer is None else self.inferer(image, self._full_precision)
-            return self.output.probabilities(logits)
+            return self.probabilities(look(image) if self.inferer is None else self.inferer(image, look))
 
-    def _full_precision(self, image: Tensor) -> Tensor:
+    def scores(self, image: Tensor) -> Tensor:
+        """What overlapping windows are averaged in: logits `(B, K, D, H, W)`.
+
+        They are float32 before they are summed: bfloat16 sums would lose the small ones.
+        """
         logits: Tensor = self(image)
         return logits.float()
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Probabilities of averaged scores, same shape, 0 to 1; in 3D a new tensor: the scores are overwritten."""
+        return self.output.probabilities(scores)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler of the config."""
@@ -177,7 +213,10 @@ class SupervisedSegmentation(pl.LightningModule):
 
     def _optimization(self, make: Callable[..., Optimizer], trained: nn.Module, name: str) -> dict[str, Any]:
         """An optimizer of a module's weights with its scheduler, as Lightning takes them."""
-        optimizer = make(trained.parameters())
+        return self._scheduled(make(trained.parameters()), name)
+
+    def _scheduled(self, optimizer: Optimizer, name: str) -> dict[str, Any]:
+        """An optimizer with its scheduler, as Lightning takes them."""
         # "monitor" only satisfies Lightning, which asks for one with ReduceLROnPlateau: it never steps a scheduler.
         scheduler = {"scheduler": self.scheduler(optimizer), "name": name, "monitor": "train/loss"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
@@ -212,3 +251,35 @@ class SupervisedSegmentation(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the smoothed loss up again."""
         self.smoothed_loss = checkpoint.get("smoothed_loss")
+
+
+def pixel_accuracy(output: Output, logits: Tensor, label: Tensor) -> Tensor:
+    """Share of pixels that are decided right, the background among them.
+
+    Args:
+        output: meaning of the channels.
+        logits: `(B, K, D, H, W)` or `(B, K, H, W)`.
+        label: `(B, 1, D, H, W)` or `(B, 1, H, W)`, label values.
+
+    Returns:
+        A number from 0 to 1.
+    """
+    return (_decided(output, output.probabilities(logits)) == _decided(output, output.target(label))).float().mean()
+
+
+def background_accuracy(output: Output, label: Tensor) -> Tensor:
+    """The `pixel_accuracy` of a prediction that finds nothing: the share of pixels that the output calls background.
+
+    Args:
+        output: meaning of the channels.
+        label: `(B, 1, D, H, W)` or `(B, 1, H, W)`, label values.
+
+    Returns:
+        A number from 0 to 1.
+    """
+    return (_decided(output, output.target(label)) == 0).float().mean()
+
+
+def _decided(output: Output, channels: Tensor) -> Tensor:
+    """Labels `(B, ...)` of channels `(B, C, ...)`."""
+    return output.decide(channels.transpose(0, 1))

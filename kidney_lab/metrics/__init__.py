@@ -12,6 +12,7 @@ from kidney_lab.metrics.kits import METRICS, TOLERANCES_MM, kits_scores
 from kidney_lab.metrics.kits19 import kits19_scores
 from kidney_lab.metrics.lesions import detect_lesions, lesion_scores
 from kidney_lab.metrics.overlap import Confusion, confusion
+from kidney_lab.metrics.pooled import pooled_scores
 from kidney_lab.metrics.scoring import METRIC_TABLE, Metric, choose_metrics, find_metric
 from kidney_lab.metrics.strata import case_strata
 from kidney_lab.metrics.surface import SurfaceDistances, contour_distances, surface_dice, surface_distances
@@ -42,6 +43,7 @@ __all__ = [
     "kits_scores",
     "lesion_scores",
     "metrics_frame",
+    "pooled_scores",
     "read_metrics",
     "relative_volume_difference",
     "summarize",

@@ -17,7 +17,8 @@ from kidney_lab.labels import LABELS, OFFICIAL_REGIONS, REGIONS
 from kidney_lab.metrics.kits19 import kits19_scores
 from kidney_lab.metrics.lesions import LESION_METRICS
 from kidney_lab.metrics.measurement import Measurement
-from kidney_lab.metrics.scoring import METRIC_TABLE, OFFICIAL_METRICS, PER_SLICE, choose_metrics
+from kidney_lab.metrics.own import short_name
+from kidney_lab.metrics.scoring import OFFICIAL_METRICS, PER_SLICE, choose_metrics, compute_of
 from kidney_lab.metrics.slices import mean_of, occupied_slices
 from kidney_lab.metrics.surface import Surface, check_pair, common_box
 from kidney_lab.metrics.tolerances import TOLERANCES_MM
@@ -45,7 +46,7 @@ class Scoring:
 
     Args:
         regions: names out of `kidney_lab.labels.REGIONS`.
-        metrics: names out of `kidney_lab.metrics.scoring.MASK_METRICS`.
+        metrics: as `kidney_lab.metrics.scoring.choose_metrics` reads them.
         surface: what counts as surface: "surfel" (the challenges') or "voxel" (MONAI's and MedPy's).
         level: "slice" adds to each metric of the case its mean over the axial slices that hold the region, under the
             metric's name and "_per_slice".
@@ -127,12 +128,12 @@ def case_scores(
         names = scoring.metrics
         if scoring.lesions and region in LESION_REGIONS:
             names = (*names, *LESION_METRICS)
-        scores |= {(region, name): METRIC_TABLE[name].compute(masks) for name in names}
+        scores |= {(region, short_name(name)): compute_of(name)(masks) for name in names}
         if scoring.level == "slice":
             slices = list(_slices(masks, prediction.shape[1] * prediction.shape[2]))
             for name in scoring.metrics:
-                value = mean_of([METRIC_TABLE[name].compute(plane) for plane in slices]).mean
-                scores[region, f"{name}{PER_SLICE}"] = value
+                value = mean_of([compute_of(name)(plane) for plane in slices]).mean
+                scores[region, f"{short_name(name)}{PER_SLICE}"] = value
     return scores | kits19_scores(predicted, wanted) if scoring.score == "kits19" else scores
 
 

@@ -19,7 +19,7 @@ from kidney_lab.metrics.surface import check_shapes, common_box
 
 @dataclass(frozen=True)
 class Confusion:
-    """Voxels by what the prediction says and what the reference says.
+    """Voxels by what the prediction says and what the reference says; whole numbers, unless averaged over trainings.
 
     Args:
         tp: true positives, in both masks.
@@ -28,10 +28,10 @@ class Confusion:
         tn: true negatives, in neither.
     """
 
-    tp: int
-    fp: int
-    fn: int
-    tn: int
+    tp: float
+    fp: float
+    fn: float
+    tn: float
 
     def __add__(self, other: "Confusion") -> "Confusion":
         return Confusion(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
@@ -118,5 +118,5 @@ def background_accuracy(counts: Confusion) -> float:
     return _ratio(counts.fp + counts.tn, counts.tp + counts.fp + counts.fn + counts.tn)
 
 
-def _ratio(part: int, whole: int) -> float:
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")

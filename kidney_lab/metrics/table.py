@@ -2,10 +2,12 @@
 
 `metrics.csv` is tidy (UTF-8, header `case,region,metric,value`, decimal point, every float written so that it reads
 back to the same bits); an empty value is undefined, never a made-up number. `summary.json` beside it holds
-`{region: {metric: {mean, std, median, n, n_undefined}}}`; where the same predictions were scored before post-processing
-too, each metric has these five of those scores under `before_postprocessing`. Beside the regions it may hold one more
-key, `scored`, which readers of the regions skip: it is "validation" where a split has no test cases, so that those by
-which the weights were chosen are scored instead, and scores are too good.
+`{region: {metric: {mean, std, median, n, n_undefined}}}`. Where the four counts of voxels were scored, a metric that is
+made of them has a sixth, `pooled`: its value over the voxels of all cases (`kidney_lab.metrics.pooled`). Where the same
+predictions were scored before post-processing too, each metric has the same of those scores under
+`before_postprocessing`. Beside the regions it may hold one more key, `scored`, which readers of the regions skip: it is
+"validation" where a split has no test cases, so that those by which the weights were chosen are scored instead, and
+scores are too good.
 """
 
 import json
@@ -18,6 +20,7 @@ import pandas as pd
 
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
+from kidney_lab.metrics.pooled import pooled_scores
 
 COLUMNS: Final = ("case", "region", "metric", "value")
 
@@ -47,17 +50,21 @@ def summarize(frame: pd.DataFrame) -> Summary:
 
     Returns:
         `{region: {metric: {mean, std, median, n, n_undefined}}}`: the sample standard deviation (ddof = 1), None with
-        fewer than two values; mean and median None without any; `n` counts defined values only.
+        fewer than two values; mean and median None without any; `n` counts defined values only. A metric of a region
+        whose voxels were counted has `pooled` too, None where undefined.
     """
     summary: Summary = {}
-    for (region, metric), values in frame.groupby(["region", "metric"], sort=False)["value"]:
+    pooled = pooled_scores(frame)
+    for names, values in frame.groupby(["region", "metric"], sort=False)["value"]:
+        region, metric = map(str, names)
         defined = values.dropna()
-        summary.setdefault(str(region), {})[str(metric)] = {
+        summary.setdefault(region, {})[metric] = {
             "mean": _number(defined.mean()),
             "std": _number(defined.std(ddof=1)),
             "median": _number(defined.median()),
             "n": len(defined),
             "n_undefined": len(values) - len(defined),
+            **({"pooled": _number(pooled[region, metric])} if (region, metric) in pooled else {}),
         }
     return summary
 

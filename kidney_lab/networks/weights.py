@@ -1,4 +1,4 @@
-"""Pretrained weights of Mask R-CNN, from files that are there: nothing is fetched.
+"""Pretrained weights of Mask R-CNN, from files that are there (see `weight_files`).
 
 `imagenet` is torchvision's classifier of the backbone's name (`IMAGENET1K_V1`, the one that its detectors start from),
 of which the body is taken. `coco` is torchvision's one Mask R-CNN, that with ResNet-50: for `resnet50` the whole
@@ -12,21 +12,23 @@ dividing by 0; here it stays, since a run's own checkpoint would not tell.
 What decides about classes has another number of them here (3, not COCO's 91) and always starts anew.
 """
 
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torchvision.models import get_model_weights
+from torch import nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from kidney_lab.errors import InputError
 from kidney_lab.networks.mask_rcnn import MaskRCNN
+from kidney_lab.networks.weight_files import (
+    State,
+    WeightFile,
+    hub_file,
+    imagenet_url,
+    own_file,
+    read_state,
+    refuse_missing,
+)
 from kidney_lab.wording import counted
-
-State = dict[str, Tensor]
 
 _BODY, _LATERAL = "backbone.body.", "backbone.fpn.inner_blocks."
 _BEHIND_BODY = ("backbone.fpn.", "rpn.", "roi_heads.")
@@ -36,18 +38,6 @@ _OF_CLASSES: tuple[str, ...] = (
     "rpn.head.cls_logits.",  # this and the next: of anchors, whose number per place may differ
     "rpn.head.bbox_pred.",
 )
-
-
-class WeightFile(NamedTuple):
-    """A file of weights.
-
-    Args:
-        path: where it has to be.
-        url: where it may be had; None: it is the user's own.
-    """
-
-    path: Path
-    url: str | None = None
 
 
 def weight_files(weights: str, backbone: str) -> list[WeightFile]:
@@ -66,23 +56,11 @@ def weight_files(weights: str, backbone: str) -> list[WeightFile]:
     coco = MaskRCNN_ResNet50_FPN_Weights.COCO_V1.url
     urls = {
         "none": [],
-        "imagenet": [_imagenet(backbone)],
-        "coco": [coco] if backbone == "resnet50" else [_imagenet(backbone), coco],
+        "imagenet": [imagenet_url(backbone)],
+        "coco": [coco] if backbone == "resnet50" else [imagenet_url(backbone), coco],
     }
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    if weights in urls:
-        files = [WeightFile(folder / url.rpartition("/")[2], url) for url in urls[weights]]
-    else:
-        files = [WeightFile(Path(weights).expanduser())]
-    missing = [file for file in files if not file.path.is_file()]
-    if missing and missing[0].url is None:
-        raise InputError(f"model.weights={weights} is no file: name one, or choose none, imagenet or coco.")
-    if missing:
-        wanted = " and ".join(f"{file.path.name} ({file.url})" for file in missing)
-        raise InputError(
-            f"model.weights={weights} with model.backbone={backbone} needs {wanted} in {folder}: put the file"
-            f"{'s' if len(missing) > 1 else ''} there, since nothing is fetched, or set model.weights=none."
-        )
+    files = [hub_file(url) for url in urls[weights]] if weights in urls else [own_file(weights)]
+    refuse_missing(files, weights, of=f"model.backbone={backbone}", choices=["none", "imagenet", "coco"])
     return files
 
 
@@ -112,21 +90,9 @@ def load_weights(network: MaskRCNN, weights: str) -> list[str]:
     return _load(network, state, anew=anew, source=" with ".join(str(file.path) for file in files))
 
 
-def _imagenet(backbone: str) -> str:
-    url: str = get_model_weights(backbone)["IMAGENET1K_V1"].url
-    return url
-
-
 def _read(path: Path) -> State:
     """Weights of a file by the names that the detector has for them."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path} cannot be read as weights: bring a whole file that torch.save wrote.") from error
-    state: State = dict(content) if isinstance(content, Mapping) else {}
-    if "state_dict" in state:  # of a LightningModule, which calls it its network
-        whole = dict(state["state_dict"])
-        state = {name.removeprefix("network."): value for name, value in whole.items() if name.startswith("network.")}
+    state = read_state(path)
     if "conv1.weight" in state:  # a classifier
         return {_BODY + name: value for name, value in state.items() if not name.startswith("fc.")}
     if not any(name.startswith(_BODY) for name in state):

@@ -24,6 +24,7 @@ COLUMNS: Final = (
 )
 
 _LISTED = 5  # cases named in a message before the others are counted
+_EXACT = 13  # cases with ties up to which SciPy's p-value is exact
 _DECIMALS = 12  # of the largest value's scale; what lies below is rounding alone
 
 
@@ -34,8 +35,9 @@ class PairedComparison:
     Args:
         difference: mean of first minus second, with its bootstrap interval; counts pairs, and those undefined.
         wilcoxon_p: of the signed-rank test (F. Wilcoxon, Biometrics Bulletin 1945, doi:10.2307/3001968). Equal pairs
-            are dropped, as Wilcoxon did (SciPy's `zero_method="wilcox"`); exact for few cases. NaN if all are equal.
-        t_p: of the paired t-test; NaN where all differences are the same.
+            are dropped, as Wilcoxon did (SciPy's `zero_method="wilcox"`); exact for few cases. 1 if all are equal, so
+            that such a comparison counts in a correction.
+        t_p: of the paired t-test; 1 if all pairs are equal, NaN where all differ by the same.
         rank_biserial: `(W+ - W-) / (W+ + W-)`, W the sums of the ranks of positive and of negative differences, in
             [-1, 1] (D. S. Kerby, Comprehensive Psychology 2014, doi:10.2466/11.IT.3.1); NaN if all pairs are equal.
         cohens_dz: mean difference over the standard deviation of the differences (ddof = 1) (J. Cohen, "Statistical
@@ -67,10 +69,12 @@ def compare_pair(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.9
     if interval.n < 2:
         return PairedComparison(interval, np.nan, np.nan, np.nan, np.nan)
     rounded = _without_noise(differences, largest=float(np.nanmax(np.abs([first, second]))))
+    if not rounded.any():
+        return PairedComparison(interval, 1.0, 1.0, np.nan, np.nan)
     varied = np.ptp(rounded) > 0
     return PairedComparison(
         difference=interval,
-        wilcoxon_p=float(wilcoxon(rounded, zero_method="wilcox").pvalue) if rounded.any() else np.nan,
+        wilcoxon_p=_wilcoxon_p(rounded),
         t_p=float(ttest_1samp(differences, 0).pvalue) if varied else np.nan,
         rank_biserial=_rank_biserial(rounded),
         cohens_dz=float(differences.mean() / differences.std(ddof=1)) if varied else np.nan,
@@ -140,6 +144,24 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return corrected
 
 
+def family_words(*tests: ArrayLike) -> str:
+    """Says over how many comparisons of a table `holm` corrects.
+
+    Args:
+        tests: p-values, one per comparison, of Wilcoxon's test, and of the t-test where there is one; NaN was not
+            tested.
+
+    >>> family_words([0.1, 0.2], [0.3, 0.4]), family_words([0.1, float("nan")])
+    ('all 2 comparisons of this table', 'the 1 of the 2 comparisons of this table that can be tested')
+    """
+    everything = len(np.asarray(tests[0]))
+    counts = [int(np.count_nonzero(~np.isnan(np.asarray(p, dtype=float)))) for p in tests]
+    if set(counts) == {everything}:
+        return f"all {everything} comparisons of this table"
+    numbers = f"{counts[0]} (t-test: {counts[-1]})" if len(set(counts)) > 1 else f"{counts[0]}"
+    return f"the {numbers} of the {everything} comparisons of this table that can be tested"
+
+
 def _values(tables: Mapping[str, pd.DataFrame], region: str, metric: str) -> dict[str, "pd.Series[float]"]:
     """Values of one score by run and case, if all runs have the same cases."""
     values = {run: values_of(frame, region, metric) for run, frame in tables.items()}
@@ -167,6 +189,21 @@ def _listed(cases: Sequence[Any]) -> str:
 def _without_noise(differences: NDArray[np.float64], *, largest: float) -> NDArray[np.float64]:
     """Differences whose ties are ties: 0.3 - 0.2 and 0.7 - 0.6 differ in their last bits, and would differ in rank."""
     return np.round(differences, _DECIMALS - int(np.ceil(np.log10(largest)))) if largest else differences
+
+
+def _wilcoxon_p(differences: NDArray[np.float64]) -> float:
+    """Two-sided p-value of the signed-rank test, as SciPy's `wilcoxon` gives it.
+
+    With ties and few cases SciPy goes through all signs of the ranks one by one; here it is one product of matrices.
+    """
+    changed = differences[differences != 0]
+    distinct = len(np.unique(np.abs(changed))) == len(differences)
+    if distinct or len(differences) > _EXACT:
+        return float(wilcoxon(differences, zero_method="wilcox").pvalue)
+    ranks = rankdata(np.abs(changed))
+    signs = np.arange(2 ** len(ranks))[:, None] >> np.arange(len(ranks)) & 1
+    sums, observed = signs @ ranks, ranks[changed > 0].sum()  # ranks are halves, so that sums are exact
+    return float(min(1, 2 * min((sums <= observed).mean(), (sums >= observed).mean())))
 
 
 def _rank_biserial(differences: NDArray[np.float64]) -> float:

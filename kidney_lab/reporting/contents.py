@@ -1,10 +1,12 @@
 """What a report is about: its runs, what they are compared with, and the tables that come of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from kidney_lab.errors import InputError
+from kidney_lab.reporting.comparability import check_comparable, first_difference
 from kidney_lab.reporting.differences import (
     Differences,
     choose_compared,
@@ -14,16 +16,23 @@ from kidney_lab.reporting.differences import (
 )
 from kidney_lab.reporting.human import NAME, HumanAgreement
 from kidney_lab.reporting.measured import runs_by_table
+from kidney_lab.reporting.members import members_section
 from kidney_lab.reporting.other_scores import other_scores_section
-from kidney_lab.reporting.published import published_sections
+from kidney_lab.reporting.paper_rows import paper_tables
+from kidney_lab.reporting.paper_table import paper_section
+from kidney_lab.reporting.plot import PlotSet
+from kidney_lab.reporting.published import published_section
+from kidney_lab.reporting.row_costs import cost_section
 from kidney_lab.reporting.row_differences import between_section
-from kidney_lab.reporting.row_groups import RowGroup, row_groups
+from kidney_lab.reporting.row_groups import RowGroup, averaged_runs, row_groups
+from kidney_lab.reporting.row_plots import plot_sets
 from kidney_lab.reporting.row_strata import row_strata_sections
 from kidney_lab.reporting.runs import Run, read_run, read_runs
 from kidney_lab.reporting.scores import ScoreRow, regions_of, score_rows
 from kidney_lab.reporting.sections import TableSection
 from kidney_lab.reporting.stages import stages_section
 from kidney_lab.reporting.strata_tables import StratumScores, strata_section, stratum_scores
+from kidney_lab.reporting.uncertainty import uncertainty_section
 
 
 @dataclass(frozen=True)
@@ -32,18 +41,25 @@ class Choices:
 
     Args:
         baseline: run that the others are compared with, by its name, its folder's name or its path, which need not be
-            among the runs; None: the first that can be compared.
+            among the runs, or row of a paper's table that its other rows are; None: the first that can be compared.
         metrics: by which runs are compared: "official", "all", or names out of `metrics.csv`.
+        pictures: whether scans are read for slice viewers and panels of cases.
         human: folder that `task=agreement` wrote, or None.
         by: column of `strata.csv` that sorts the cases of the tables by kind of case.
         experiments: folder of the papers' tables, which stand beside the runs of their rows; None: no such tables.
+        mixed: report on runs that were not scored on the same cases, or in the same way, without tests where they
+            cannot be paired.
+        figures: whether every plot is written as PNG and PDF too.
     """
 
     baseline: str | None = None
     metrics: str | Sequence[str] = "official"
+    pictures: bool = False
     human: Path | None = None
     by: str = "size"
     experiments: Path | None = None
+    mixed: bool = False
+    figures: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +88,11 @@ class Contents:
     groups: list[RowGroup]
     sections: list[TableSection]
 
+    @cached_property
+    def plots(self) -> list[PlotSet]:
+        """Pictures of rows and runs on the same data."""
+        return plot_sets(self.runs, self.groups)
+
     @property
     def left_out(self) -> list[str]:
         """Sentences on what the tables leave out, each once."""
@@ -89,31 +110,47 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
         All that the report shows.
 
     Raises:
-        InputError: if none of the paths is a run, or a choice does not fit them.
+        InputError: if none of the paths is a run, a choice does not fit them, or they are not comparable and not said
+            to be mixed.
     """
     runs, skipped = read_runs(paths)
-    base = None if choices.baseline is None else find_run(runs, choices.baseline)
-    if choices.baseline is not None and base is None:
+    rows = {run.experiment[1] for run in runs if run.experiment}
+    several = sum(run.experiment is not None and run.experiment[1] == choices.baseline for run in runs) > 1
+    base = None if choices.baseline is None or several else find_run(runs, choices.baseline)
+    if choices.baseline is not None and base is None and choices.baseline not in rows:
         runs, skipped = read_runs([_baseline_folder(choices.baseline, runs), *paths])
         base = runs[0]
+    if not choices.mixed:
+        check_comparable(runs)
     human = None if choices.human is None else HumanAgreement.read(choices.human)
     tables = {run.name: run.metrics for run in runs}
     color = {run.name: index for index, run in enumerate(runs)}
     regions = regions_of(tables.values())
     if human is not None and regions:
         tables[NAME] = human.of_regions(regions)
-    found = differences(runs, metrics=choose_compared(choices.metrics, runs), baseline=base)
+    row = base.experiment[1] if base is not None and base.experiment else choices.baseline
     groups = [] if choices.experiments is None else row_groups(runs, choices.experiments)
+    groups = [replace(group, baseline=row) for group in groups]
+    # Of rows with several runs the rows are compared, and single seeds only with a run that the user chose.
+    seeds = averaged_runs(groups) if base is None else set()
+    single = [run for run in runs if run.path not in seeds]
+    found = differences(single, metrics=choose_compared(choices.metrics, runs), baseline=base)
     of_rows = [run for group in groups for run in group.runs]
-    strata, strata_notes = stratum_scores([run for run in runs if run not in of_rows], choices.by)
-    published = [] if choices.experiments is None else _tables_of_papers(runs, groups, choices.experiments, choices.by)
+    strata, strata_notes = stratum_scores([run for run in runs if not (groups and run.experiment)], choices.by)
+    published = (
+        [] if choices.experiments is None else _tables_of_papers(runs, groups, choices.experiments, choices, human)
+    )
     sections = [
         *published,
         stages_section(runs),
+        members_section(runs),
+        uncertainty_section(runs),
         differences_section(found, runs) if found is not None else None,
         other_scores_section(tables, color),
         strata_section(strata, runs, by=choices.by, notes=strata_notes) if strata or strata_notes else None,
     ]
+    if choices.mixed and first_difference(runs):  # of runs on other cases none is the best
+        sections = [section and replace(section, best=()) for section in sections]
     return Contents(
         runs=runs,
         skipped=skipped,
@@ -128,15 +165,17 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
 
 
 def _tables_of_papers(
-    runs: Sequence[Run], groups: Sequence[RowGroup], experiments: Path, by: str
+    runs: Sequence[Run], groups: Sequence[RowGroup], experiments: Path, choices: Choices, human: HumanAgreement | None
 ) -> list[TableSection]:
-    """Tables of papers, each followed by the tests between its rows, and by the same stratum by stratum."""
+    """Tables of papers, each followed by the tests between its rows, the same stratum by stratum, and the costs."""
     sections: list[TableSection] = []
     for table, own in runs_by_table(runs).items():
-        sections += published_sections(own, experiments)
+        for paper in paper_tables(own, experiments):
+            sections += [paper_section(paper, human), published_section(paper, human)]
         for group in [group for group in groups if group.table == table]:
             sections += [tests] if (tests := between_section(group)) else []
-            sections += row_strata_sections(group, by)
+            sections += row_strata_sections(group, choices.by)
+            sections.append(cost_section(group))
     return sections
 
 

@@ -64,17 +64,18 @@ def with_small_tumors(metrics: pd.DataFrame, strata: pd.DataFrame | None) -> pd.
 
 
 def counted_stages(run: Run) -> list[dict[str, Any]]:
-    """What `run.json` says of the stages whose costs add up: a stage that another contains is counted with that one."""
+    """What `run.json` says of the parts of a run whose costs add up.
+
+    A stage that another contains is counted with that one; other runs that are members of an ensemble count whole.
+    """
     stages = run.record.get("stages") or {}
-    config = OmegaConf.create(run.config)
-    contained = {OmegaConf.select(config, f"model.stages.{name}.contains") for name in stages}
-    return [stage for name, stage in stages.items() if name not in contained]
+    contained = {OmegaConf.select(run.settings, f"model.stages.{name}.contains") for name in stages}
+    members = (run.record.get("members") or {}).values()
+    return [*(stage for name, stage in stages.items() if name not in contained), *members]
 
 
 def network_costs(run: Run) -> dict[str, float]:
     """What the networks of a run cost, by the names of `paper_metrics`; NaN where a run does not say.
-
-    A stage that another contains is counted with that one.
 
     Args:
         run: that trained the stages.
@@ -92,6 +93,6 @@ def network_costs(run: Run) -> dict[str, float]:
     }
 
 
-def _total(stages: list[dict[str, Any]], what: str) -> float:
-    counts: list[Any] = [stage.get(what) for stage in stages]
+def _total(parts: list[dict[str, Any]], what: str) -> float:
+    counts: list[Any] = [part.get(what) for part in parts]
     return np.nan if not counts or None in counts else float(sum(counts))

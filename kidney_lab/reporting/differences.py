@@ -1,6 +1,6 @@
 """Differences of runs to a baseline, case by case: which runs can be compared at all, and the table of the tests."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,17 +10,22 @@ import pandas as pd
 from kidney_lab.errors import InputError
 from kidney_lab.metrics.kits import METRICS
 from kidney_lab.metrics.scoring import find_metric
-from kidney_lab.reporting.comparison import compare_runs
+from kidney_lab.reporting.accuracy_remark import accuracy_remark
+from kidney_lab.reporting.comparability import FACTS, SURFACE, first_difference, measures_surfaces
+from kidney_lab.reporting.comparison import compare_runs, family_words
 from kidney_lab.reporting.formatting import decimal, p_value, signed_with_interval, words
 from kidney_lab.reporting.metric_words import ARROWS, metric_title
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.sections import TableRow, TableSection
-from kidney_lab.reporting.statistics import Interval
+from kidney_lab.reporting.statistics import FROM, Interval
 
 HEADER: Final = (
     *("Score", "Difference, mean [95% CI]", "Cases"),
     *("Wilcoxon p (Holm)", "t-test p (Holm)", "Rank-biserial r", "Cohen's dz"),
 )
+
+_WITHIN_TESTS: Final = [fact for fact in FACTS if fact is not SURFACE]
+"""In what runs must agree for a test; scores that one has not, or that need another surface, are left out by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +97,11 @@ def differences(runs: Sequence[Run], *, metrics: Sequence[str], baseline: Run | 
         baseline: that the user asked for; None: the first with scores.
 
     Returns:
-        The paired tests, corrected together; None where there are no two runs with scores. Where nobody asked for the
-        comparison, runs that were scored on other cases or in another way are left out and named.
+        The paired tests, corrected together; None where there are no two runs with scores. Runs that were scored on
+        other cases or in another way are left out and named.
 
     Raises:
-        InputError: the baseline that was asked for has no scores, is alone, or others were scored on other cases or in
-            another way.
+        InputError: the baseline that was asked for has no scores, or is alone.
     """
     scored = [run for run in runs if not run.metrics.empty]
     if baseline is not None and baseline.metrics.empty:
@@ -109,10 +113,6 @@ def differences(runs: Sequence[Run], *, metrics: Sequence[str], baseline: Run | 
     base = scored[0] if baseline is None else baseline
     others = [run for run in scored if run is not base]
     notes = {run.name: sentence for run in others if (sentence := apart(run, base, metrics))}
-    if baseline is not None and notes:
-        raise InputError.of(
-            f"baseline={base.name} cannot be compared with every run; leave these out of runs=:", list(notes.values())
-        )
     compared = [base, *(run for run in others if run.name not in notes)]
     scores, left_out = _common_scores(compared, metrics)
     sentences = (*notes.values(), *left_out)
@@ -131,24 +131,22 @@ def differences_section(found: Differences, runs: Sequence[Run]) -> TableSection
         )
         for row in found.table.to_dict("records")
     ]
+    family = family_words(*(found.table.get(test, ()) for test in ("wilcoxon_p", "t_p")))
     return TableSection(
         id="differences",
         title=f"Differences to {found.baseline}",
         caption=(
             f"Each run minus {found.baseline}, case by case, with 95 % confidence intervals (bootstrap over cases, "
-            "BCa); p of Wilcoxon's signed-rank test and of the paired t-test, two-sided, and in brackets corrected by "
-            f"Holm over all {len(rows)} comparisons of this table. Cases where either value is undefined are left out. "
-            f"{ARROWS}"
+            f"BCa; {FROM}); p of Wilcoxon's signed-rank test and of the paired t-test, two-sided, and in brackets "
+            f"corrected by Holm over {family}. Cases where either value is undefined are left out. {ARROWS}"
         ),
         header=HEADER,
         rows=rows,
         notes=found.notes,
+        explanations=accuracy_remark(
+            found.table.get("metric", ()), [run.metrics for run in runs if run.name in set(found.table.get("run", ()))]
+        ),
     )
-
-
-def measures_surfaces(metrics: Iterable[str]) -> bool:
-    """Whether what counts as surface changes one of the metrics."""
-    return any((metric := find_metric(name)) is not None and metric.needs == "surfaces" for name in metrics)
 
 
 def apart(run: Run, base: Run, metrics: Sequence[str]) -> str | None:
@@ -159,12 +157,14 @@ def apart(run: Run, base: Run, metrics: Sequence[str]) -> str | None:
     if sentence := _scored_otherwise(run, base, metrics):
         return sentence
     cases, expected = set(run.metrics["case"]), set(base.metrics["case"])
-    if cases == expected:
-        return None
-    return (
-        f"Compared on different cases: {run.name} was scored on {len(cases)}, {base.name} on {len(expected)}, and "
-        f"{len(cases & expected)} are in both; no paired test."
-    )
+    if cases != expected:
+        return (
+            f"Compared on different cases: {run.name} was scored on {len(cases)}, {base.name} on {len(expected)}, and "
+            f"{len(cases & expected)} are in both; no paired test."
+        )
+    if found := first_difference([base, run], _WITHIN_TESTS):
+        return f"Not compared, since they differ in {found.fact.title}: {found.words}; no paired test."
+    return None
 
 
 def _scored_otherwise(run: Run, base: Run, metrics: Sequence[str]) -> str | None:

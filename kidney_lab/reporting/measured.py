@@ -3,17 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
 import pandas as pd
 from omegaconf import OmegaConf
 
 from kidney_lab.composition.row_pairs import row_pairs
 from kidney_lab.reporting.derived_scores import with_borders, with_small_tumors
+from kidney_lab.reporting.row_runs import RowKey, choose_runs, row_key
 from kidney_lab.reporting.runs import Run
-
-_SAME_JOB: Final = ("seed=", "resume=", "data.root=", "prepare.root=", "hydra.", "logger")
-"""Overrides by which runs of one row may differ and still be repetitions of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +95,7 @@ def with_jaccard(frame: pd.DataFrame) -> pd.DataFrame:
 
 def experiment_of(run: Run) -> tuple[str, str] | None:
     """Names the table, as `<paper>/<table>`, and the row that a run is of; None for any other run."""
-    config = OmegaConf.create(run.config)
-    table, row = (OmegaConf.select(config, f"experiment.{key}") for key in ("table", "row"))
-    return None if table is None or row is None else (str(table), str(row))
+    return run.experiment
 
 
 def runs_by_table(runs: Iterable[Run]) -> dict[str, list[Run]]:
@@ -120,7 +115,7 @@ def compared_rows(runs: Iterable[Run]) -> list[tuple[str, str]]:
     """
     pairs = []
     for run in runs:
-        node = OmegaConf.select(OmegaConf.create(run.config), "experiment.compare")
+        node = OmegaConf.select(run.settings, "experiment.compare")
         pairs += row_pairs(OmegaConf.to_container(node) if OmegaConf.is_config(node) else node)
     return list(dict.fromkeys(pairs))
 
@@ -129,17 +124,15 @@ def measured_rows(runs: Sequence[Run]) -> dict[str, list[MeasuredRow]]:
     """Puts the runs of the same rows together.
 
     Args:
-        runs: those of no table, and those without scores yet, are left out.
+        runs: of a report; `choose_runs` says which of them count.
 
     Returns:
         Rows by table, in order of appearance. Runs of one row on other data, or with other overrides, are a row apart.
     """
-    groups: dict[tuple[str, str, str, str, frozenset[str]], list[Run]] = {}
-    for run in runs:
-        experiment = experiment_of(run)
-        if experiment is not None and not run.metrics.empty:
-            data = (str(run.data.get("name")), str(run.data.get("split_hash")))
-            groups.setdefault((*experiment, *data, _overrides(run)), []).append(run)
+    groups: dict[RowKey, list[Run]] = {}
+    for run in choose_runs(runs)[0]:
+        if key := row_key(run):
+            groups.setdefault(key, []).append(run)
     changes = {
         key: key[-1] - frozenset.intersection(*(other[-1] for other in groups if other[:2] == key[:2]))
         for key in groups
@@ -150,8 +143,3 @@ def measured_rows(runs: Sequence[Run]) -> dict[str, list[MeasuredRow]]:
         settings = overrides & frozenset().union(*(own for other, own in changes.items() if other[0] == table))
         tables.setdefault(table, []).append(MeasuredRow(row, together, tuple(sorted(changes[key])), settings))
     return tables
-
-
-def _overrides(run: Run) -> frozenset[str]:
-    overrides = [str(override) for override in run.record.get("overrides") or []]
-    return frozenset(override for override in overrides if not override.startswith(_SAME_JOB))

@@ -10,6 +10,7 @@ from kidney_lab.reporting.formatting import MISSING, count, decimal, duration, i
 from kidney_lab.reporting.provenance import (
     comparison_warnings,
     excluded_words,
+    made_up,
     refit_warning,
     split_words,
     validation_warning,
@@ -30,7 +31,8 @@ class Badge:
 
 def badges(runs: Sequence[Run]) -> list[Badge]:
     """What must be seen first: made-up data, no test, runs that did not end well or are none, code without a commit."""
-    found = [Badge("Phantom data", "loud")] if any(run.synthesized for run in runs) else []
+    kinds = dict.fromkeys(made_up(run).capitalize() for run in runs if run.synthesized)
+    found = [Badge(kind, "loud") for kind in kinds]
     found += [Badge("validation scores", "warn")] if any(run.scored == "validation" for run in runs) else []
     statuses = list(dict.fromkeys(_status(run) for run in runs))
     found += [Badge(status, {"finished": "good", "failed": "bad"}.get(status, "warn")) for status in statuses]
@@ -42,10 +44,10 @@ def badges(runs: Sequence[Run]) -> list[Badge]:
 def warnings(runs: Sequence[Run]) -> list[str]:
     """Sentences on what the scores do not allow to conclude."""
     found = []
-    made_up = list(dict.fromkeys(str(run.data.get("name", run.name)) for run in runs if run.synthesized))
-    if made_up:
+    names = list(dict.fromkeys(str(run.data.get("name", run.name)) for run in runs if run.synthesized))
+    if names:
         found.append(
-            f"The images of {', '.join(made_up)} are synthesized: these scores say nothing about patients and must not "
+            f"The images of {', '.join(names)} are synthesized: these scores say nothing about patients and must not "
             "be compared with those on real scans."
         )
     return [*found, *refit_warning(runs), *validation_warning(runs), *comparison_warnings(runs)]
@@ -68,13 +70,15 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Commit", commit),
         ("Device", text(record.get("device"))),
         ("Precision", text(record.get("precision"))),
-        ("Wall time", duration(record.get("wall_time_s"))),
+        ("Wall time", MISSING if run.untrained else duration(record.get("wall_time_s"))),
         ("Started", instant(record.get("started"))),
     ]
 
 
 def cost_rows(run: Run, color: int) -> list[TableRow]:
-    """Cost of every stage, of one case that was segmented, and of the whole run below."""
+    """Cost of every stage, of one case that was segmented, and of the whole run below; none where it is not known."""
+    if run.untrained:
+        return []
     rows = []
     for name, stage in (run.record.get("stages") or {}).items():
         cells = (

@@ -14,6 +14,9 @@ from kidney_lab.reporting.scores import decisive_region, values_of
 MAX_RUNS = 8
 """Pictures of so many runs are shown side by side at most: each weighs some hundred kilobytes."""
 
+MAX_HEATED = 4
+"""Heat maps of so many methods are shown at most."""
+
 _KEY = "Filled: reference. Outlined: prediction. Soft-tissue window, 400 HU wide at 40 HU."
 
 
@@ -61,20 +64,31 @@ def heatmap_panels(runs: Sequence[Run]) -> list[Panel]:
         runs: folders with `heatmaps/<case>.png`.
 
     Returns:
-        Of one run those of the worst, the median and the best case; of several none, since they would be too many.
+        Of one run those of the worst, the median and the best case; of several the worst and the median case of each
+        of the first methods that have any: runs of one row of a table are one method, shown by the first of them.
     """
-    region = decisive_region(runs[0].metrics) if len(runs) == 1 else None
-    if region is None:
-        return []
-    return [
-        Panel(
-            _base64(runs[0].path / HEATMAPS / f"{case}.png"),
-            f"Slices of {case}: image, heat, probability before and after the refit.",
-            f"{role}: {case}, the slices with most kidney and most tumor. Heat: what speaks for the region in the "
-            "region of interest; the refit resets each pixel's probability by it.",
-        )
-        for case, role in _telling_cases(runs[0], region, HEATMAPS).items()
-    ]
+    several, found = len(runs) > 1, dict[object, list[Panel]]()
+    for run in runs:
+        region, method = decisive_region(run.metrics), run.experiment or run.name
+        if region is None or method in found or len(found) == MAX_HEATED:
+            continue
+        cases = _telling_cases(run, region, HEATMAPS)
+        shown = [case for case, role in cases.items() if not (several and role.startswith("Best"))]
+        if shown:
+            found[method] = [_heat_panel(run, case, cases[case], named=several) for case in shown]
+    return [panel for panels in found.values() for panel in panels]
+
+
+def _heat_panel(run: Run, case: str, role: str, *, named: bool) -> Panel:
+    title, others = role, ""
+    if named:
+        title, others = f"{run.name}, {role[0].lower()}{role[1:]}", f" Others lie in {HEATMAPS}/ of the run."
+    return Panel(
+        _base64(run.path / HEATMAPS / f"{case}.png"),
+        f"Slices of {case}: image, heat, probability before and after the refit.",
+        f"{title}: {case}, the slices with most kidney and most tumor. Heat: what speaks for the region in the region "
+        f"of interest; the refit resets each pixel's probability by it.{others}",
+    )
 
 
 def _telling_cases(run: Run, region: str, folder: str) -> dict[str, str]:

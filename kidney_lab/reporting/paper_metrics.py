@@ -1,6 +1,6 @@
 """Scores that papers' tables have beside the metrics of a case: what they are called, and what they are made of.
 
-`kidney_lab.reporting.derived_scores` measures them.
+`kidney_lab.reporting.derived_scores` and `kidney_lab.reporting.training_scores` measure them.
 """
 
 from dataclasses import dataclass
@@ -32,6 +32,23 @@ MISSED: Final = "missed_small_tumors"
 """Share of the cases with tumors under 10 mm in which none was found; section 4.2.1 of Lin and Chen counts so."""
 
 MISSED_STRATUM: Final = "under_10_mm"
+
+TRAINING: Final = {
+    "train_accuracy": "train/accuracy",
+    "train_background_accuracy": "train/background_accuracy",
+    "val_accuracy": "val_patch/accuracy",
+    "val_background_accuracy": "val_patch/background_accuracy",
+    "train_loss": "train/loss",
+    "val_loss": "val_patch/loss",
+}
+"""Scores of the training itself: columns of `epochs.csv`."""
+
+TRIVIAL_ACCURACIES: Final = {
+    "pixel_accuracy": "background_accuracy",
+    "train_accuracy": "train_background_accuracy",
+    "val_accuracy": "val_background_accuracy",
+}
+"""Every pixel accuracy, and what a prediction that finds nothing reaches on the same pixels."""
 
 GFLOPS: Final = "gflops"
 PARAMETERS: Final = "parameters_in_millions"
@@ -71,6 +88,12 @@ TITLES: Final[dict[str, tuple[str, Better]]] = {
         f"{metric}_gain_{column}": (f"{_OVERLAP[metric]}, {SMALL[column]}, gain over V-Net", "higher")
         for metric, column in STRATUM_METRICS.values()
     },
+    "train_accuracy": ("Pixel accuracy in training", "higher"),
+    "train_background_accuracy": ("Pixel accuracy in training of an empty prediction", "neither"),
+    "val_accuracy": ("Pixel accuracy in validation", "higher"),
+    "val_background_accuracy": ("Pixel accuracy in validation of an empty prediction", "neither"),
+    "train_loss": ("Loss in training", "lower"),
+    "val_loss": ("Loss in validation", "lower"),
     GFLOPS: ("Multiply-adds of one pass (G)", "lower"),
     PARAMETERS: ("Parameters (M)", "lower"),
     SECONDS: ("Time per case (s)", "lower"),

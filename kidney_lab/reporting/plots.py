@@ -1,6 +1,6 @@
 """Plots of the report: scores of all cases by region, and learning curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -25,6 +25,7 @@ class Series:
         x: positions, ascending.
         y: values, finite.
         marked: position of a value to stress, such as the chosen epoch.
+        is_seed: whether it is one of several lines whose mean is drawn beside it: thin, and without dots.
     """
 
     label: str
@@ -32,6 +33,7 @@ class Series:
     x: Sequence[float]
     y: Sequence[float]
     marked: float | None = None
+    is_seed: bool = False
 
 
 def score_plot(tables: Mapping[str, pd.DataFrame], metric: str) -> str:
@@ -54,7 +56,7 @@ def score_plot(tables: Mapping[str, pd.DataFrame], metric: str) -> str:
     }
     row, gap, left, top = (34.0 if len(tables) == 1 else 26.0), 18.0, 126.0, 8.0
     bottom = top + len(regions) * (row * len(tables) + gap)
-    x = _axis(pd.concat(list(values.values())), left, WIDTH - 14)
+    x = axis_of(values.values(), left, WIDTH - 14)
     picture = svg.picture(WIDTH, bottom + 42, f"{metric_name(metric)} of every case by region: {', '.join(tables)}")
     svg.add_horizontal_axis(picture, x, top=top, bottom=bottom, title=metric_name(metric))
     y = top + gap / 2
@@ -62,15 +64,17 @@ def score_plot(tables: Mapping[str, pd.DataFrame], metric: str) -> str:
         middle = y + row * len(tables) / 2
         svg.add(picture, "text", words(region), kind="label", x=left - 12, y=middle + 4, text_anchor="end")
         for index, name in enumerate(tables):
-            group = svg.add(picture, "g", kind=svg.color_class(index))
+            group = svg.add(picture, "g", kind=svg.color_class(index), data_run=name)
             add_strip(group, values[region, name], x=x, y=y + row / 2, height=row, name=name)
             y += row
         y += gap
     return svg.markup(picture)
 
 
-def _axis(values: "pd.Series[float]", start: float, end: float) -> svg.Span:
-    return svg.Span(0.0, 1.0, start, end) if values.between(0, 1).all() else svg.span_of(values.tolist(), start, end)
+def axis_of(values: Iterable["pd.Series[float]"], start: float, end: float) -> svg.Span:
+    """Axis of scores: 0 to 1 unless values lie outside."""
+    every = pd.concat(list(values)).dropna()
+    return svg.Span(0.0, 1.0, start, end) if every.between(0, 1).all() else svg.span_of(every.tolist(), start, end)
 
 
 def line_plot(series: Sequence[Series], *, title: str, unit_interval: bool = False) -> str:
@@ -84,27 +88,28 @@ def line_plot(series: Sequence[Series], *, title: str, unit_interval: bool = Fal
     Returns:
         SVG.
     """
-    height, left, right, top, bottom = 268.0, 52.0, WIDTH - 12, 12.0, 220.0
+    height, left, right, top, bottom = 284.0, 52.0, WIDTH - 12, 28.0, 236.0
     epochs = [value for line in series for value in line.x]
     x = svg.Span(min(epochs), max(max(epochs), min(epochs) + 1), left, right)
     values = [value for line in series for value in line.y]
     y = svg.Span(0.0, 1.0, bottom, top) if unit_interval else svg.span_of(values, bottom, top)
     picture = svg.picture(WIDTH, height, f"{title} by epoch: {', '.join(line.label for line in series)}")
     svg.add_horizontal_axis(picture, x, top=top, bottom=bottom, title="Epoch", integer=True)
-    svg.add_vertical_axis(picture, y, left=left, right=right)
+    svg.add_vertical_axis(picture, y, left=left, right=right, title=title)
     for line in series:
         _add_line(picture, line, x=x, y=y)
     return svg.markup(picture)
 
 
 def _add_line(picture: Element, line: Series, *, x: svg.Span, y: svg.Span) -> None:
-    group = svg.add(picture, "g", kind=svg.color_class(line.color))
+    group = svg.add(picture, "g", kind=svg.color_class(line.color), data_run=line.label)
     points = list(zip(line.x, line.y, strict=True))
-    path = svg.add(group, "polyline", kind="line", points=" ".join(f"{x(a)},{y(b)}" for a, b in points))
+    kind = "line seed" if line.is_seed else "line"
+    path = svg.add(group, "polyline", kind=kind, points=" ".join(f"{x(a)},{y(b)}" for a, b in points))
     svg.add_hint(path, line.label)
     for epoch, value in points:
         is_marked = epoch == line.marked
-        if is_marked or len(points) <= 60:
+        if is_marked or (len(points) <= 60 and not line.is_seed):
             kind, radius = ("dot marked", 5) if is_marked else ("dot", 2.4)
-            dot = svg.add(group, "circle", kind=kind, cx=x(epoch), cy=y(value), r=radius)
+            dot = svg.add(group, "circle", kind=kind, cx=x(epoch), cy=y(value), r=radius, data_value=repr(float(value)))
             svg.add_hint(dot, f"{line.label}, epoch {epoch:g}: {value:.4g}{' (kept)' if is_marked else ''}")

@@ -27,6 +27,11 @@ def split_words(data: Mapping[str, Any]) -> str:
     return f"{name}{fold} ({data.get('split_hash')})"
 
 
+def made_up(run: Run) -> str:
+    """Names images that are made up: whole phantoms, or images painted for the annotations of patients."""
+    return "phantom data" if run.data.get("name") == "phantom" else "synthesized images"
+
+
 def excluded_words(data: Mapping[str, Any]) -> str:
     """Names the lists of bad cases that were left out, and how many cases they took away.
 
@@ -72,9 +77,9 @@ def validation_warning(runs: Sequence[Run]) -> list[str]:
 def comparison_warnings(runs: Sequence[Run]) -> list[str]:
     """Sentences on why scores of these runs cannot be compared, or not all of them."""
     found = []
-    described = [run for run in runs if run.data or not run.metrics.empty]
-    names = {run.data["name"] for run in described if "name" in run.data}  # unknown where there are scores alone
-    if len(names) > 1 or len({_cases(run) for run in described}) > 1:
+    scored = [run for run in runs if not run.metrics.empty]
+    names = {run.data["name"] for run in scored if "name" in run.data}  # unknown where there are scores alone
+    if len(names) > 1 or len({frozenset(run.metrics["case"]) for run in scored}) > 1:
         found.append("These runs were not all tested on the same cases, so that their scores cannot be compared.")
     editions: dict[str, set[str]] = {}
     for run in runs:
@@ -89,8 +94,3 @@ def comparison_warnings(runs: Sequence[Run]) -> list[str]:
             f"apart; compare them on {' and '.join(COMPARABLE)} alone."
         )
     return found
-
-
-def _cases(run: Run) -> tuple[str, ...] | str | None:
-    """The cases that a run was scored on; before it has scores, its split."""
-    return tuple(sorted(run.metrics["case"].unique())) or run.data.get("split_hash")

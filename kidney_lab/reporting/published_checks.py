@@ -51,12 +51,13 @@ def check_published(scores: Sequence[PublishedScore]) -> list[Contradiction]:
         What contradicts itself, in the table's order.
     """
     digits: dict[str, int] = {}
-    for score in scores:
-        digits[score.metric] = max(digits.get(score.metric, 0), _decimals(score.value))
+    printed = [(score, score.value) for score in scores if score.value is not None]
+    for score, value in printed:
+        digits[score.metric] = max(digits.get(score.metric, 0), _decimals(value))
     groups: dict[tuple[str, str | None, str | None], dict[str, Printed]] = {}
-    for score in scores:
+    for score, value in printed:
         group = groups.setdefault((score.row, score.region, score.level), {})
-        group[score.metric] = Printed(score.value, digits[score.metric])
+        group[score.metric] = Printed(value, digits[score.metric])
     return [
         Contradiction(row, region, level, finding)
         for (row, region, level), group in groups.items()
@@ -100,9 +101,12 @@ def _impossible_note(found: Sequence[Contradiction]) -> str:
     places = [
         f"{_place(one)} ({_printed(one.finding.value)}, {law.sense} {_printed(one.finding.limit)})" for one in found
     ]
+    who, where = (
+        ("As pooled counts no", "") if law.pooled else ("No", ", for pooled counts and for means over the same cases")
+    )
     return (
-        f"{MARK} No method can have these numbers: {METRIC_TABLE[law.metric].title} is {law.sense} {law.words}, for "
-        f"pooled counts{'' if law.pooled else ' and for means over the same cases'}. Broken by {'; '.join(places)}."
+        f"{MARK} {who} method can have these numbers: {METRIC_TABLE[law.metric].title} is {law.sense} {law.words}"
+        f"{where}. Broken by {'; '.join(places)}."
     )
 
 

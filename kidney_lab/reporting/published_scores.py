@@ -20,9 +20,11 @@ class PublishedScore:
         dataset: that the paper scored; None where it does not say.
         region: None where a number is of no single region, as a rank.
         metric: one of ours, `mean_dice`, or one that only the paper has, such as `leaderboard_rank`.
-        level: `case` for means over cases, the only ones that are measured; `pooled` for counts summed over cases.
-        value: a fraction, for Dice and the like.
+        level: `case` for means over cases; `pooled` for counts summed over cases; None for what is of no cases. A
+            number of which the paper does not say it stands twice, once as each.
+        value: a fraction, for Dice and the like; None where it cannot be read.
         runs_of: row whose runs these are, where the paper prints two numbers of one; None: of `row`.
+        claimed_best: whether the paper's text calls the number the best of its table.
     """
 
     table: str
@@ -31,8 +33,9 @@ class PublishedScore:
     region: str | None
     metric: str
     level: str | None
-    value: float
+    value: float | None
     runs_of: str | None = None
+    claimed_best: bool = False
 
     @property
     def key(self) -> ScoreKey:

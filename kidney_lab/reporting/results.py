@@ -16,6 +16,7 @@ KEPT = (
     "config_hash",
     "commit",
     "dirty",
+    "metrics_version",
     "seed",
     "device",
     "precision",
@@ -78,7 +79,11 @@ def _differences(run: Run, found: Differences | None) -> dict[str, Any]:
         interval = Interval(row["difference"], row["low"], row["high"], row["n"], row["n_undefined"])
         tests = {name: _exact(row[name]) for name in _TESTS}
         scores.setdefault(row["region"], {})[row["metric"]] = {**_interval(interval), **tests}
-    return {"baseline": found.baseline, "n_comparisons": len(found.table), "scores": scores} if scores else {}
+    return (
+        {"baseline": found.baseline, "n_comparisons": int(found.table["wilcoxon_p"].notna().sum()), "scores": scores}
+        if scores
+        else {}
+    )
 
 
 def _stratum(row: StratumScores) -> dict[str, Any]:

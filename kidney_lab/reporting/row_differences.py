@@ -10,27 +10,30 @@ from typing import Final
 
 import pandas as pd
 
-from kidney_lab.reporting.comparison import PairedComparison, compare_pair, holm
+from kidney_lab.reporting.accuracy_remark import accuracy_remark
+from kidney_lab.reporting.comparison import PairedComparison, compare_pair, family_words, holm
 from kidney_lab.reporting.differences import apart, comparable, judges, score_title
 from kidney_lab.reporting.formatting import decimal, p_value, signed_with_interval, words
 from kidney_lab.reporting.measured import MeasuredRow, averaged, compared_rows
 from kidney_lab.reporting.metric_words import ARROWS, metric_name
 from kidney_lab.reporting.published_scores import ScoreKey
 from kidney_lab.reporting.row_groups import RowGroup
+from kidney_lab.reporting.row_runs import code_notes
 from kidney_lab.reporting.row_scores import case_values
 from kidney_lab.reporting.sections import TableRow, TableSection
+from kidney_lab.reporting.statistics import FROM
 
 HEADER: Final = (
     *("Rows", "Score", "Difference, mean [95% CI]", "Cases", "Runs"),
-    *("Wilcoxon p (Holm)", "t-test p (Holm)"),
+    *("Wilcoxon p (Holm)", "t-test p (Holm)", "Rank-biserial r", "Cohen's dz"),
 )
 N_TEXT: Final = 2
 """Columns of words under `HEADER`."""
 
-CAPTION: Final = (
+_CAPTION: Final = (
     "The first row of each pair minus the second, case by case, with 95 % confidence intervals (bootstrap over cases, "
-    "BCa); p of Wilcoxon's signed-rank test and of the paired t-test, two-sided, and in brackets corrected by Holm "
-    "over all {n} comparisons of this table. Cases where either value is undefined are left out. {arrows}"
+    "BCa; {start}); p of Wilcoxon's signed-rank test and of the paired t-test, two-sided, and in brackets corrected by "
+    "Holm over {family}. Cases where either value is undefined are left out. {arrows}"
 )
 AVERAGED: Final = (
     "A row's scores are averaged over its runs (seeds) case by case before they are compared. Intervals and tests are "
@@ -56,8 +59,18 @@ class RowDifference:
 
 
 def choose_pairs(group: RowGroup) -> list[tuple[str, str]]:
-    """Names the rows that are compared: by `experiment.compare` of the runs, else every row with the table's first."""
+    """Names the rows that are compared.
+
+    Args:
+        group: of the rows.
+
+    Returns:
+        Every row with the baseline, if one was chosen; else pairs by `experiment.compare` of the runs; else every row
+        with the table's first.
+    """
     names = list(dict.fromkeys(row.row for row in group.rows))
+    if group.baseline in names:
+        return [(name, group.baseline) for name in names if name != group.baseline]
     return compared_rows(group.runs) or [(name, names[0]) for name in names[1:]]
 
 
@@ -107,11 +120,11 @@ def between_section(group: RowGroup) -> TableSection | None:
     return TableSection(
         id=f"between-{group.id}",
         title=f"Between the rows: {group.table} on {group.data}",
-        caption=CAPTION.format(n=len(found), arrows=ARROWS),
+        caption=caption_of(found),
         header=HEADER,
         rows=rows,
-        notes=[*synthesized_note(group), *notes],
-        explanations=[AVERAGED, *_spreads([row for row in group.rows if row in taking_part], keys)] if found else [],
+        notes=[*synthesized_note(group), *notes, *(code_notes(group.runs) if found else [])],
+        explanations=_explanations([row for row in group.rows if row in taking_part], keys) if found else [],
         by_run=False,
         n_text=N_TEXT,
     )
@@ -121,7 +134,12 @@ def comparable_pairs(group: RowGroup) -> tuple[list[RowPair], list[str]]:
     """Pairs that can be compared, and sentences on those that cannot."""
     pairs: list[RowPair] = []
     notes: list[str] = []
-    for name, other in choose_pairs(group):
+    chosen, names = choose_pairs(group), {row.row for row in group.rows}
+    if absent := [name for name in dict.fromkeys(name for pair in chosen for name in pair) if name not in names]:
+        notes.append(f"Not compared, since the report has no scored runs of them on this data: {', '.join(absent)}.")
+    for name, other in chosen:
+        if not {name, other} <= names:
+            continue
         both = [
             (row, base)
             for row in group.rows
@@ -142,6 +160,12 @@ def _apart(row: MeasuredRow, other: MeasuredRow, metrics: Sequence[str]) -> str 
     """Sentence on the first run that cannot be compared with the others, if there is one."""
     first, *rest = [*other.runs, *row.runs]
     return next((sentence for run in rest if (sentence := apart(run, first, metrics))), None)
+
+
+def caption_of(found: Sequence[RowDifference]) -> str:
+    """Says what `difference_cells` of these differences are, and over how many their p-values are corrected."""
+    family = family_words(*([getattr(one.paired, test) for one in found] for test in ("wilcoxon_p", "t_p")))
+    return _CAPTION.format(start=FROM, family=family, arrows=ARROWS)
 
 
 def difference_cells(found: Sequence[RowDifference]) -> list[list[str]]:
@@ -167,7 +191,15 @@ def _cells(difference: RowDifference, wilcoxon_holm: float, t_holm: float) -> li
         f"{len(row.runs)} and {len(other.runs)}",
         f"{p_value(paired.wilcoxon_p)} ({p_value(wilcoxon_holm)})",
         f"{p_value(paired.t_p)} ({p_value(t_holm)})",
+        decimal(paired.rank_biserial, 2),
+        decimal(paired.cohens_dz, 2),
     ]
+
+
+def _explanations(rows: Sequence[MeasuredRow], keys: Sequence[ScoreKey]) -> list[str]:
+    """Sentences under the table: what it is over, how far trainings lie apart, what pixel accuracy is worth."""
+    remark = accuracy_remark((metric for _, metric, _ in keys), [row.metrics for row in rows])
+    return [AVERAGED, *_spreads(rows, keys), *remark]
 
 
 def _spreads(rows: Iterable[MeasuredRow], keys: Sequence[ScoreKey]) -> list[str]:

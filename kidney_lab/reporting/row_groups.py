@@ -7,7 +7,7 @@ from pathlib import Path
 from kidney_lab.metrics.scoring import find_metric
 from kidney_lab.reporting.measured import MeasuredRow, measured_rows
 from kidney_lab.reporting.paper_metrics import GAINS, MEAN_DICE
-from kidney_lab.reporting.published import table_keys
+from kidney_lab.reporting.paper_rows import table_keys
 from kidney_lab.reporting.published_scores import ScoreKey, read_published
 from kidney_lab.reporting.runs import Run
 
@@ -21,12 +21,14 @@ class RowGroup:
         data: name of the dataset, with the hash of the split where the report has several of them.
         rows: at least one, in the table's order.
         keys: scores of single cases by which its rows are compared.
+        baseline: row that the user chose to compare the others with; None, or one of another table: none.
     """
 
     table: str
     data: str
     rows: list[MeasuredRow]
     keys: list[ScoreKey]
+    baseline: str | None = None
 
     @property
     def id(self) -> str:
@@ -90,3 +92,8 @@ def row_groups(runs: Sequence[Run], experiments: Path) -> list[RowGroup]:
             data = dataset if datasets.count(dataset) == 1 else f"{dataset}, split {split}"
             groups.append(RowGroup(table, data, rows, keys))
     return groups
+
+
+def averaged_runs(groups: Iterable[RowGroup]) -> set[Path]:
+    """Folders of the runs of those groups in which a row has several."""
+    return {run.path for group in groups if any(len(row.runs) > 1 for row in group.rows) for run in group.runs}

@@ -1,16 +1,19 @@
-"""The scores that a row of a paper's table has, measured: of cases, of networks, and gains over another row."""
+"""The scores that a row of a paper's table has, measured: of cases, pooled, of networks, of trainings, and gains."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from kidney_lab.metrics.pooled import case_counts, of_counts
+from kidney_lab.reporting.consistency import POOLED
 from kidney_lab.reporting.derived_scores import network_costs
 from kidney_lab.reporting.measured import MeasuredRow
 from kidney_lab.reporting.paper_metrics import GAINS, MEAN_DICE
 from kidney_lab.reporting.published_scores import ScoreKey
 from kidney_lab.reporting.scores import values_of
-from kidney_lab.reporting.statistics import Interval, bootstrap_interval
+from kidney_lab.reporting.statistics import Interval, bootstrap_interval, pooled_interval
+from kidney_lab.reporting.training_scores import training_scores
 
 
 def case_values(frame: pd.DataFrame, key: ScoreKey, keys: Sequence[ScoreKey]) -> "pd.Series[float]":
@@ -37,11 +40,12 @@ def row_scores(row: MeasuredRow, keys: Sequence[ScoreKey], table: Sequence[Measu
 
     Args:
         row: of the table.
-        keys: of the table; what is of no cases has no interval and counts none.
+        keys: of the table; what is of no cases has no interval and counts none. Pooled are the voxels of all cases, of
+            several runs the means of their counts.
         table: all its rows; those on the same split with the same settings are what a gain is measured over.
 
     Returns:
-        Means with bootstrap intervals over cases; without those that the runs do not have.
+        Means, or pooled scores, with bootstrap intervals over cases; without those that the runs do not have.
     """
     found: dict[ScoreKey, Interval] = {}
     for key in keys:
@@ -57,6 +61,32 @@ def row_scores(row: MeasuredRow, keys: Sequence[ScoreKey], table: Sequence[Measu
     return found
 
 
+def spread_of_runs(row: MeasuredRow, key: ScoreKey, keys: Sequence[ScoreKey]) -> float:
+    """Standard deviation (ddof = 1) of what each run of a row reaches by itself.
+
+    Args:
+        row: of the table.
+        key: of the score.
+        keys: of the table.
+
+    Returns:
+        The deviation of the means over the defined cases, or of the pooled scores; NaN with fewer than two runs that
+        have one, and for gains, which are of two rows.
+    """
+    region, metric, level = key
+    if metric in GAINS:
+        return np.nan
+    if level == "case":
+        values = [float(case_values(table, key, keys).mean()) for table in row.tables]
+    elif level == POOLED and region:
+        counts = [case_counts(table, region).to_numpy() for table in row.tables]
+        values = [float(of_counts(found.sum(axis=0), metric)) for found in counts if len(found)]
+    else:
+        values = [] if region else _by_run(row, metric)
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.std(defined, ddof=1)) if len(defined) > 1 else np.nan
+
+
 def _beside(row: MeasuredRow, name: str, table: Sequence[MeasuredRow]) -> MeasuredRow | None:
     """The row of that name whose runs differ from those of `row` by what the table says alone."""
     alike = (row.dataset, row.split, row.settings)
@@ -70,18 +100,26 @@ def _gain(pair: Sequence[MeasuredRow | None], key: ScoreKey, keys: Sequence[Scor
         return None
     if key[2] == "case":
         return _interval(case_values(first.metrics, key, keys) - case_values(second.metrics, key, keys))
-    return _single(_cost(first, key[1]) - _cost(second, key[1]))
+    return _single(_of_runs(first, key[1]) - _of_runs(second, key[1]))
 
 
 def _score(row: MeasuredRow, key: ScoreKey, keys: Sequence[ScoreKey]) -> Interval | None:
-    if key[2] == "case":
+    region, metric, level = key
+    if level == "case":
         return _interval(case_values(row.metrics, key, keys))
-    return None if key[0] else _single(_cost(row, key[1]))
+    if level == POOLED and region:
+        counts = case_counts(row.metrics, region)
+        return None if counts.empty else pooled_interval(counts.to_numpy(), metric)
+    return None if region else _single(_of_runs(row, metric))
 
 
-def _cost(row: MeasuredRow, metric: str) -> float:
-    """What a network costs, averaged over the runs; NaN for what is no cost."""
-    return float(np.mean([network_costs(run).get(metric, np.nan) for run in row.runs]))
+def _of_runs(row: MeasuredRow, metric: str) -> float:
+    """What a network costs or its training reached, averaged over the runs; NaN for what is neither."""
+    return float(np.mean(_by_run(row, metric)))
+
+
+def _by_run(row: MeasuredRow, metric: str) -> list[float]:
+    return [{**network_costs(run), **training_scores(run)}.get(metric, np.nan) for run in row.runs]
 
 
 def _interval(values: "pd.Series[float]") -> Interval | None:

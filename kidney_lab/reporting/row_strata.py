@@ -8,8 +8,9 @@ import pandas as pd
 
 from kidney_lab.metrics.strata import UNDEFINED
 from kidney_lab.reporting import row_differences as between
+from kidney_lab.reporting.best import best_in_groups
 from kidney_lab.reporting.measured import MeasuredRow
-from kidney_lab.reporting.metric_words import ARROWS, metric_title
+from kidney_lab.reporting.metric_words import metric_title
 from kidney_lab.reporting.published_scores import ScoreKey
 from kidney_lab.reporting.row_differences import RowDifference, RowPair, difference_cells, row_differences
 from kidney_lab.reporting.row_groups import RowGroup
@@ -75,15 +76,18 @@ def _scores_section(group: RowGroup, scores: Sequence[StratumScores], by: str, n
         else:
             cells = [title, row.run, str(row.n), n_runs[row.run], *score_cells(row, shown)]
         rows.append(TableRow("", None, cells, kind="group" if starts else ""))
+    header = ("Stratum", "Row", "Cases", "Runs", *(f"{metric_title(metric)}, mean [95% CI]" for metric in shown))
+    best = best_in_groups([row.cells for row in rows], range(4, len(header)), lambda cells, column: header[column])
     return TableSection(
         id=f"strata-{group.id}",
         title=f"Tumor scores by {strata_words(by)}: {group.table} on {group.data}",
         caption=f"{strata_caption(by)} {_AVERAGED}",
-        header=("Stratum", "Row", "Cases", "Runs", *(f"{metric_title(metric)}, mean [95% CI]" for metric in shown)),
+        header=header,
         rows=rows,
         notes=[*between.synthesized_note(group, "scores"), *notes],
         by_run=False,
         n_text=2,
+        best=best,
     )
 
 
@@ -116,7 +120,7 @@ def _differences_section(group: RowGroup, found: Sequence[tuple[str, RowDifferen
     return TableSection(
         id=f"between-strata-{group.id}",
         title=f"Between the rows by {strata_words(by)}: {group.table} on {group.data}",
-        caption=between.CAPTION.format(n=len(found), arrows=ARROWS),
+        caption=between.caption_of([difference for _, difference in found]),
         header=("Stratum", *between.HEADER),
         rows=[
             TableRow("", None, [stratum, *line], kind="group" if index and stratum != found[index - 1][0] else "")

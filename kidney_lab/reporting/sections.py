@@ -1,6 +1,6 @@
 """Tables that may compare runs: the same rows for the page and for Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 
@@ -28,6 +28,7 @@ class TableSection:
         explanations: sentences under the table on what is in it.
         by_run: whether the first column names the run.
         n_text: columns of words at the start, beside that of the run.
+        best: rows and cells, from 0, of the best values of their column, which are set in bold.
     """
 
     id: str
@@ -39,6 +40,32 @@ class TableSection:
     explanations: Sequence[str] = ()
     by_run: bool = True
     n_text: int = 1
+    best: Collection[tuple[int, int]] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """Titles of all columns, with that of the run."""
+        return [*(["Run"] if self.by_run else []), *self.header]
+
+    def lines(self, bold: Callable[[str], str] = str, plain: Callable[[str], str] = str) -> list[list[str]]:
+        """Cells of all rows under `columns`.
+
+        Args:
+            bold: writes one that is the best of its column.
+            plain: writes any other.
+        """
+        return [
+            [
+                *([plain(row.run)] if self.by_run else []),
+                *((bold if (i, k) in self.best else plain)(cell) for k, cell in enumerate(row.cells)),
+            ]
+            for i, row in enumerate(self.rows)
+        ]
+
+    @property
+    def n_words(self) -> int:
+        """Columns of words at the start, with that of the run."""
+        return int(self.by_run) + self.n_text
 
 
 def section_markdown(section: TableSection) -> list[str]:
@@ -47,9 +74,8 @@ def section_markdown(section: TableSection) -> list[str]:
     for sentence in (*([section.caption] if section.rows else []), *section.notes):
         lines += [sentence, ""]
     if section.rows:
-        front = ["Run"] if section.by_run else []
-        rows = [[*([row.run] if section.by_run else []), *row.cells] for row in section.rows]
-        lines += [*markdown_table([*front, *section.header], rows, n_text=len(front) + section.n_text), ""]
+        rows = section.lines(bold=lambda cell: f"**{cell}**")
+        lines += [*markdown_table(section.columns, rows, n_text=section.n_words), ""]
     for sentence in section.explanations:
         lines += [sentence, ""]
     return lines

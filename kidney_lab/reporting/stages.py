@@ -2,7 +2,8 @@
 
 The stages that the result is made of are scored on the scan's own grid, each in the regions that it predicts,
 post-processed as the result is where they mark kidneys; the result before post-processing stands apart where that
-changed something. A run of one stage that post-processing left alone is not here: its scores are the result's.
+changed something. A run of one stage that post-processing left alone is not here: its scores are the result's. The
+members of an ensemble come after each other in no such sense: `kidney_lab.reporting.members`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from kidney_lab.metrics.kits import METRICS
-from kidney_lab.reporting.comparison import PairedComparison, compare_pair, holm
+from kidney_lab.reporting.comparison import PairedComparison, compare_pair, family_words, holm
 from kidney_lab.reporting.formatting import (
     MISSING,
     decimal,
@@ -25,7 +26,7 @@ from kidney_lab.reporting.metric_words import ARROWS, metric_title
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import Score, regions_of, values_of
 from kidney_lab.reporting.sections import TableRow, TableSection
-from kidney_lab.reporting.statistics import bootstrap_interval
+from kidney_lab.reporting.statistics import FROM, bootstrap_interval
 
 RESULT: Final = "result"
 """Name of what a run wrote into `predictions/`, after its last stage and post-processing."""
@@ -63,12 +64,12 @@ def stage_scores(runs: Sequence[Run]) -> list[StageScore]:
     """Follows each score through the stages.
 
     Args:
-        runs: of the report; those without scores on the way take no part.
+        runs: of the report; ensembles, and those without scores on the way, take no part.
 
     Returns:
         Region by region, metric by metric and run by run, each from the first stage to the result.
     """
-    taking_part = [(index, run) for index, run in enumerate(runs) if run.earlier]
+    taking_part = [(index, run) for index, run in enumerate(runs) if run.earlier and not run.is_ensemble]
     return [
         row
         for region in regions_of(run.metrics for _, run in taking_part)
@@ -90,6 +91,7 @@ def stages_section(runs: Sequence[Run]) -> TableSection | None:
     scores = stage_scores(runs)
     if not scores:
         return None
+    family = family_words([score.change.wilcoxon_p for score in scores if score.change])
     corrected = holm([score.change.wilcoxon_p if score.change else np.nan for score in scores])
     rows = [
         TableRow(runs[score.run].name, score.run, _cells(score, p), kind="" if score.change else "group")
@@ -102,9 +104,8 @@ def stages_section(runs: Sequence[Run]) -> TableSection | None:
             "What led to the result: each stage that it is made of, post-processed as the result is where it marks "
             "kidneys, and the result before post-processing (unprocessed), where that changed something; a stage only "
             "in the regions that it predicts. Means over cases with 95 % confidence intervals (bootstrap over cases, "
-            "BCa), and each row minus the row above it of the same score, case by case; p of Wilcoxon's "
-            "signed-rank test, two-sided, and in brackets corrected by Holm over all "
-            f"{sum(score.change is not None for score in scores)} comparisons of this table. Undefined values are left "
+            f"BCa; {FROM}), and each row minus the row above it of the same score, case by case; p of Wilcoxon's "
+            f"signed-rank test, two-sided, and in brackets corrected by Holm over {family}. Undefined values are left "
             f"out, and pairs where either is. {ARROWS}"
         ),
         header=HEADER,

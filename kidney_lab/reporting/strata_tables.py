@@ -8,12 +8,13 @@ import pandas as pd
 
 from kidney_lab.errors import InputError
 from kidney_lab.metrics.strata import STRATA, UNDEFINED, by_stratum
+from kidney_lab.reporting.best import best_in_groups
 from kidney_lab.reporting.formatting import MISSING, mean_with_interval, words
 from kidney_lab.reporting.metric_words import metric_title
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import values_of
 from kidney_lab.reporting.sections import TableRow, TableSection
-from kidney_lab.reporting.statistics import Interval, bootstrap_interval
+from kidney_lab.reporting.statistics import FROM, Interval, bootstrap_interval
 
 REGION: Final = "tumor"
 METRICS: Final = ("dice", "surface_dice", "lesion_sensitivity")
@@ -132,22 +133,25 @@ def strata_section(
     """Lays the strata out; a metric that no run has gets no column."""
     color = {run.name: index for index, run in enumerate(runs)}
     shown = shown_metrics(rows)
+    header = ("Stratum", "Cases", *(f"{metric_title(metric)}, mean [95% CI]" for metric in shown))
+    lines = [
+        TableRow(
+            row.run if row else "",
+            color[row.run] if row else None,
+            [title, *([str(row.n), *score_cells(row, shown)] if row else ["0", *empty_cells(shown)])],
+            kind="group" if starts and len(runs) > 1 else "",
+        )
+        for title, row, starts in rows_by_stratum(rows, by)
+    ]
     return TableSection(
         id="strata",
         title=f"Tumor scores by {strata_words(by)}",
         caption=strata_caption(by),
-        header=("Stratum", "Cases", *(f"{metric_title(metric)}, mean [95% CI]" for metric in shown)),
-        rows=[
-            TableRow(
-                row.run if row else "",
-                color[row.run] if row else None,
-                [title, *([str(row.n), *score_cells(row, shown)] if row else ["0", *empty_cells(shown)])],
-                kind="group" if starts and len(runs) > 1 else "",
-            )
-            for title, row, starts in rows_by_stratum(rows, by)
-        ],
+        header=header,
+        rows=lines,
         notes=notes,
         by_run=len(runs) > 1,
+        best=best_in_groups([line.cells for line in lines], range(2, len(header)), lambda _, column: header[column]),
     )
 
 
@@ -190,4 +194,4 @@ def strata_words(by: str) -> str:
 
 def strata_caption(by: str) -> str:
     """Says what a column measures, and what the numbers of its table are."""
-    return f"{_ABOUT[by][1] if by in _ABOUT else ''} Means over cases with 95 % bootstrap intervals.".strip()
+    return f"{_ABOUT[by][1] if by in _ABOUT else ''} Means over cases with 95 % bootstrap intervals, {FROM}.".strip()

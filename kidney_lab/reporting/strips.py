@@ -10,6 +10,7 @@ from scipy.stats import gaussian_kde
 
 from kidney_lab.reporting import svg
 from kidney_lab.reporting.formatting import decimal
+from kidney_lab.wording import counted
 
 MIN_VALUES: Final = 5
 """From so many values on there is a violin: fewer show no shape."""
@@ -53,21 +54,43 @@ def add_strip(group: Element, values: "pd.Series[float]", *, x: svg.Span, y: flo
     outline = violin_outline(values)
     half, radius = (8.0, 2.8) if outline is None else (4.5, 2.2)  # of box and dots, which lie inside a violin
     if outline is not None:
-        svg.add(group, "path", kind="violin", d=_violin(*outline, x=x, y=y, half=0.47 * height))
+        svg.add(group, "polygon", kind="violin", points=_violin(*outline, x=x, y=y, half=0.47 * height))
     svg.add(group, "line", kind="whisker", x1=x(low), x2=x(high), y1=y, y2=y)
     svg.add(group, "rect", kind="box", x=x(q1), y=y - half, width=round(x(q3) - x(q1), 2), height=2 * half, rx=2)
     svg.add(group, "line", kind="median", x1=x(median), x2=x(median), y1=y - half - 1, y2=y + half + 1)
     # the golden ratio spreads neighbours evenly, and the same table always gives the same picture
     for rank, (case, value) in enumerate(values.items()):
         offset = round((rank * 0.618034 % 1 - 0.5) * 13, 1)
-        dot = svg.add(group, "circle", kind="dot", cx=x(float(value)), cy=round(y + offset, 1), r=radius)
-        svg.add_hint(dot, f"{name}, {case}: {decimal(float(value))}")
-    at = x(float(values.mean()))
-    mean = svg.add(group, "path", kind="mean", d=f"M{at} {y - 5}l5 5l-5 5l-5 -5z")
-    svg.add_hint(mean, f"{name}: mean {decimal(float(values.mean()))}, median {decimal(median)}, {len(values)} cases")
+        add_case(group, str(case), float(value), cx=x(float(value)), cy=round(y + offset, 1), r=radius, name=name)
+    add_mean(group, values, x=x, y=y, name=name)
+
+
+def add_case(group: Element, case: str, value: float, *, cx: float, cy: float, r: float, name: str) -> None:
+    """Draws a case as a dot of radius `r` that names itself.
+
+    Args:
+        group: coloured part of the picture.
+        case: name.
+        value: of its score.
+        cx: across, in SVG units.
+        cy: down, in SVG units.
+        r: radius, in SVG units.
+        name: of the run or row.
+    """
+    dot = svg.add(group, "circle", kind="dot", cx=cx, cy=cy, r=r, data_case=case, data_value=repr(value))
+    svg.add_hint(dot, f"{name}, {case}: {decimal(value)}")
+
+
+def add_mean(group: Element, values: "pd.Series[float]", *, x: svg.Span, y: float, name: str) -> None:
+    """Draws the mean of defined values as a diamond around the height `y`."""
+    at, mean = x(float(values.mean())), float(values.mean())
+    corners = f"{at},{y - 5} {at + 5},{y} {at},{y + 5} {at - 5},{y}"
+    diamond = svg.add(group, "polygon", kind="mean hint", points=corners, data_value=repr(mean))
+    of = counted(len(values), "case")
+    svg.add_hint(diamond, f"{name}: mean {decimal(mean)}, median {decimal(float(values.median()))}, {of}")
 
 
 def _violin(positions: NDArray[np.float64], density: NDArray[np.float64], *, x: svg.Span, y: float, half: float) -> str:
-    above = [f"{x(float(at))} {y - half * width:.2f}" for at, width in zip(positions, density, strict=True)]
-    below = [f"{x(float(at))} {y + half * width:.2f}" for at, width in zip(positions, density, strict=True)]
-    return f"M{'L'.join([*above, *reversed(below)])}z"
+    above = [f"{x(float(at))},{y - half * width:.2f}" for at, width in zip(positions, density, strict=True)]
+    below = [f"{x(float(at))},{y + half * width:.2f}" for at, width in zip(positions, density, strict=True)]
+    return " ".join([*above, *reversed(below)])

@@ -12,23 +12,33 @@ N_COLORS = 8
 """Number of classes `c0`, `c1`, ... that the style sheet colours."""
 
 
+COLUMN = 400.0
+"""Pictures up to this width, in SVG units, fit a column of text."""
+
+
 def color_class(index: int) -> str:
-    """Class that colours the series of this index."""
-    return f"c{index % N_COLORS}"
+    """Class that colours the series of this index; the colours come again, once more as `hollow`.
+
+    >>> color_class(3), color_class(11)
+    ('c3', 'c3 hollow')
+    """
+    return f"c{index % N_COLORS}{' hollow' if index // N_COLORS % 2 else ''}"
 
 
 @dataclass(frozen=True)
 class Span:
-    """One axis: the values it covers, and where they lie in the picture."""
+    """One axis: the values it covers, and where they lie in the picture; values of a logarithmic one are positive."""
 
     low: float
     high: float
     start: float
     end: float
+    log: bool = False
 
     def __call__(self, value: float) -> float:
         """Position of a value, in SVG units."""
-        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 2)
+        low, high, at = np.log10([self.low, self.high, value]) if self.log else (self.low, self.high, value)
+        return round(float(self.start + (at - low) / (high - low) * (self.end - self.start)), 2)
 
 
 def span_of(values: Sequence[float], start: float, end: float) -> Span:
@@ -39,8 +49,22 @@ def span_of(values: Sequence[float], start: float, end: float) -> Span:
     return Span(float(ticks[0]), float(ticks[-1]), start, end)
 
 
+def log_span_of(values: Sequence[float], start: float, end: float) -> Span:
+    """Logarithmic axis that covers all positive values, with a tenth of a value to spare at either end."""
+    positive = [value for value in values if np.isfinite(value) and value > 0] or [1.0]
+    return Span(min(positive) / 1.1, max(positive) * 1.1, start, end, log=True)
+
+
 def ticks_of(span: Span, *, integer: bool = False) -> list[float]:
-    """Round values along an axis."""
+    """Round values along an axis; of a logarithmic one the fewer of a power of ten, the longer it is."""
+    for digits in ((1, 2, 3, 4, 5, 7), (1, 2, 5), (1,)) if span.log else ():
+        powers = range(int(np.floor(np.log10(span.low))), int(np.ceil(np.log10(span.high))) + 1)
+        ticks = [float(f"{digit}e{power}") for power in powers for digit in digits]
+        ticks = [tick for tick in ticks if span.low <= tick <= span.high]
+        if 3 <= len(ticks) < 9 or digits == (1,):
+            return ticks
+        if len(ticks) < 3:
+            break  # so short an axis has other round values
     values = MaxNLocator(nbins=5, integer=integer).tick_values(span.low, span.high)
     return [float(value) for value in values if span.low - 1e-9 <= value <= span.high + 1e-9]
 
@@ -53,7 +77,8 @@ def picture(width: float, height: float, label: str) -> ET.Element:
         height: SVG units.
         label: what it shows, for those who do not see it.
     """
-    attributes = {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": label, "class": "plot"}
+    attributes = {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": label}
+    attributes["class"] = "plot" if width > COLUMN else "plot narrow"
     return ET.Element("svg", attributes)
 
 
@@ -71,20 +96,28 @@ def add_hint(shape: ET.Element, text: str) -> None:
 
 
 def add_horizontal_axis(
-    svg: ET.Element, x: Span, *, top: float, bottom: float, title: str, integer: bool = False
+    svg: ET.Element,
+    x: Span,
+    *,
+    top: float,
+    bottom: float,
+    title: str,
+    integer: bool = False,
+    ticks: Sequence[float] | None = None,
 ) -> None:
-    """Draws ticks with vertical grid lines under a plot."""
-    for value in ticks_of(x, integer=integer):
+    """Draws ticks with vertical grid lines under a plot; round values unless ticks are given."""
+    for value in ticks_of(x, integer=integer) if ticks is None else ticks:
         add(svg, "line", kind="grid", x1=x(value), x2=x(value), y1=top, y2=bottom)
         add(svg, "text", f"{value:g}", kind="tick", x=x(value), y=bottom + 16, text_anchor="middle")
     add(svg, "text", title, kind="axis", x=(x.start + x.end) / 2, y=bottom + 34, text_anchor="middle")
 
 
-def add_vertical_axis(svg: ET.Element, y: Span, *, left: float, right: float) -> None:
-    """Draws ticks with horizontal grid lines beside a plot."""
+def add_vertical_axis(svg: ET.Element, y: Span, *, left: float, right: float, title: str) -> None:
+    """Draws ticks with horizontal grid lines beside a plot, and the title above them, where it can be read."""
     for value in ticks_of(y):
         add(svg, "line", kind="grid", x1=left, x2=right, y1=y(value), y2=y(value))
         add(svg, "text", f"{value:g}", kind="tick", x=left - 8, y=y(value) + 4, text_anchor="end")
+    add(svg, "text", title, kind="axis", x=4, y=min(y.start, y.end) - 12, text_anchor="start")
 
 
 def markup(svg: ET.Element) -> str:

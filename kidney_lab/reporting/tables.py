@@ -8,17 +8,23 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from kidney_lab.reporting.best import Candidate, best_cells
+from kidney_lab.reporting.case_table import case_table
+from kidney_lab.reporting.comparability import first_difference
 from kidney_lab.reporting.formatting import decimal, mean_with_interval, words
+from kidney_lab.reporting.metric_words import metric_title
 from kidney_lab.reporting.provenance import (
     comparison_warnings,
     excluded_words,
+    made_up,
     scored_part,
     split_words,
     validation_warning,
 )
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import ScoreRow, cases_worst_first, score_rows
-from kidney_lab.reporting.sections import TableSection, markdown_table, section_markdown
+from kidney_lab.reporting.sections import TableRow, TableSection, markdown_table, section_markdown
+from kidney_lab.reporting.statistics import FROM
 
 _SURFACE: Final = "Surface Dice, mean [95% CI]"
 MIN_WIDTHS: Final = {
@@ -30,6 +36,9 @@ MIN_WIDTHS: Final = {
     "Undefined": 9,
 }
 """Columns of the table of scores, and how wide they are at least in a terminal."""
+
+
+_MEANS: Final = f"Means over cases with 95 % bootstrap intervals, {FROM}; undefined values are left out."
 
 
 def print_scores(frame: pd.DataFrame, *, title: str | None = None, console: Console | None = None) -> None:
@@ -69,6 +78,49 @@ def score_cells(row: ScoreRow) -> list[str]:
     ]
 
 
+def scores_section(rows: Sequence[ScoreRow], runs: Sequence[Run], *, notes: Sequence[str] = ()) -> TableSection:
+    """Lays out the table of scores, a row per region and run.
+
+    Args:
+        rows: of the table; their runs may be others than `runs`, such as the annotators, which win nothing.
+        runs: of the report.
+        notes: sentences under the table's caption.
+    """
+    header, names = score_header(rows), {run.name for run in runs}
+    cells = [score_cells(row) for row in rows]
+    scored = [place for place, title in enumerate(header) if "Dice" in title]
+    # Larger is better for both kinds of Dice; runs that were not scored alike win nothing.
+    best = best_cells(
+        Candidate(index, place, cells[index][place], metric_title("dice"), (row.region, place))
+        for index, row in enumerate(rows)
+        for place in scored
+        if row.run in names
+    )
+    return TableSection(
+        id="scores",
+        title=f"Scores of the {scored_part(runs)} cases",
+        caption=_MEANS,
+        header=header,
+        rows=[TableRow(row.run, None, line) for row, line in zip(rows, cells, strict=True)],
+        notes=[*dict.fromkeys(_made_up(run).replace("*", "") for run in runs if run.synthesized), *notes],
+        best=() if first_difference(runs) else best,
+    )
+
+
+def cases_section(runs: Sequence[Run]) -> TableSection | None:
+    """Lays out every case's scores, a row per case and run, worst first; None without any score."""
+    table = case_table(runs)
+    if table is None:
+        return None
+    return TableSection(
+        id="cases",
+        title="Scores by case",
+        caption="Worst first.",
+        header=["Case", *(column.name for column in table.columns if column.number)],
+        rows=[TableRow(row.run, None, [row.name, *map(decimal, row.values)]) for row in table.rows],
+    )
+
+
 def scores_markdown(
     rows: Sequence[ScoreRow], runs: Sequence[Run], *, notes: Sequence[str] = (), sections: Sequence[TableSection] = ()
 ) -> str:
@@ -86,7 +138,7 @@ def scores_markdown(
     lines = [f"# Scores of the {scored_part(runs)} cases", ""]
     lines += [f"- **{run.name}**: {_provenance(run)}" for run in runs]
     lines += [line for sentence in (*validation_warning(runs), *comparison_warnings(runs)) for line in ("", sentence)]
-    lines += ["", "Means over cases with 95 % bootstrap intervals; undefined values are left out.", ""]
+    lines += ["", _MEANS, ""]
     lines += [line for sentence in notes for line in (sentence, "")]
     cells = [[row.run, *score_cells(row)] for row in rows]
     lines += [*markdown_table(["Run", *score_header(rows)], cells, n_text=2), ""]
@@ -98,7 +150,7 @@ def cases_markdown(runs: Sequence[Run]) -> str:
     lines = ["# Scores by case", ""]
     for run in runs:
         wide = cases_worst_first(run.metrics)
-        lines += [f"## {run.name}", "", *([_PHANTOM, ""] if run.synthesized else [])]
+        lines += [f"## {run.name}", "", *([_made_up(run), ""] if run.synthesized else [])]
         if wide.empty:
             lines += [f"No {run.scored} scores.", ""]
             continue
@@ -108,7 +160,11 @@ def cases_markdown(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-_PHANTOM = "**Phantom data**: the images are synthesized, so that these scores say nothing about patients."
+_NO_PATIENTS: Final = "these scores say nothing about patients."
+
+
+def _made_up(run: Run) -> str:
+    return f"**{made_up(run).capitalize()}**: {_NO_PATIENTS}"
 
 
 def _provenance(run: Run) -> str:
@@ -127,4 +183,4 @@ def _provenance(run: Run) -> str:
         f"on {record.get('device', 'unknown hardware')}",
         f"status {record.get('status', 'unknown')}",
     ]
-    return ", ".join(facts) + (f". {_PHANTOM}" if run.synthesized else "")
+    return ", ".join(facts) + (f". {_made_up(run)}" if run.synthesized else "")

@@ -36,7 +36,7 @@ def agreement(config: DictConfig) -> None:
         found = annotator_agreement(
             list(dataset.cases.values()),
             score=partial(case_scores, scoring=scoring),
-            symmetric=all(METRIC_TABLE[name].symmetric for name in scoring.metrics),
+            symmetric=all(name in METRIC_TABLE and METRIC_TABLE[name].symmetric for name in scoring.metrics),
             workers=config.prepare.workers,
         )
     write_metrics(found.frame, output)

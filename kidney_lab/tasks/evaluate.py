@@ -20,7 +20,7 @@ from kidney_lab.metrics.case_scores import SCORED_REGIONS, Scoring, choose_regio
 from kidney_lab.metrics.evaluate import score_files
 from kidney_lab.metrics.pairs import ScoredFiles, find_images, match_pairs
 from kidney_lab.metrics.parts import CaseResult, Parts
-from kidney_lab.metrics.scoring import choose_metrics
+from kidney_lab.metrics.scoring import METRICS_VERSION, choose_metrics
 from kidney_lab.metrics.strata import strata_frame, write_strata
 from kidney_lab.metrics.table import metrics_frame, write_metrics
 from kidney_lab.tasks.score_tables import print_all_scores, print_by_size
@@ -117,7 +117,8 @@ def write_results(
     else:
         (output / "strata.csv").unlink(missing_ok=True)  # of an earlier evaluation, perhaps of other cases
     write_metrics(scores, output)
-    write_text(output / "evaluation.json", json.dumps({"version": kidney_lab.__version__, **record}, indent=2) + "\n")
+    versions = {"version": kidney_lab.__version__, "metrics_version": METRICS_VERSION}
+    write_text(output / "evaluation.json", json.dumps({**versions, **record}, indent=2) + "\n")
     return scores, strata
 
 

@@ -10,21 +10,30 @@ from omegaconf import DictConfig
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.shards import take_shard
 from kidney_lab.data.store import Store
+from kidney_lab.errors import InputError
 from kidney_lab.files import make_folder, write_text
+from kidney_lab.inference.member_runs import KEY, member_paths
 from kidney_lab.methods.pipeline import enabled_stages
 from kidney_lab.tasks.screen import log_to_screen
-from kidney_lab.tasks.values import check_numbers, check_switches
+from kidney_lab.tasks.values import check_values
 
 
 def prepare(config: DictConfig) -> None:
     """Prepares one store per grid of the model's stages; prints where they are and what the cases took."""
-    check_numbers(config)
-    check_switches(config)
+    check_values(config)
+    stages = enabled_stages(config.model.stages)
+    if not stages and member_paths(config):
+        raise InputError(
+            f"An ensemble of finished runs ({KEY}) has no stage to prepare cases for: leave out task=prepare and start "
+            "it at once."
+        )
+    if not stages:
+        raise InputError("The model has no stage that is enabled, so that there is nothing to prepare: enable one.")
     dataset: Dataset = instantiate(config.data, _convert_="all")
     cases = take_shard(sorted(dataset.split.cases), config.shard)
     with log_to_screen():
         prepare_dataset(dataset, config, cases)
-        for name, stage_config in enabled_stages(config.model.stages).items():
+        for name, stage_config in stages.items():
             recipe = instantiate(stage_config.grid, _convert_="all")
             store = dataset.prepare(
                 recipe,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from kidney_lab.composition.search_path import config_folder
 from kidney_lab.data.case_ids import parse_cases
@@ -28,8 +28,8 @@ PUBLISHED = EXPERIMENTS / "transfer_ensemble" / "table1_clinical.json"
 
 
 def report(config: DictConfig) -> None:
-    """Writes what `report` names: `runs` or `clinical`."""
-    reports = {"runs": report_runs, "clinical": report_clinical}
+    """Writes what `report` names: `runs` or `clinical`, or saves what `wandb` shows."""
+    reports = {"runs": report_runs, "clinical": report_clinical, "wandb": report_wandb}
     if config.report not in reports:
         raise InputError(f"report={config.report} is unknown: choose one of {', '.join(reports)}.")
     reports[config.report](config)
@@ -37,24 +37,66 @@ def report(config: DictConfig) -> None:
 
 def report_runs(config: DictConfig) -> None:
     """Writes `report.html` of finished runs and of scores, and its tables, directly into `output`."""
-    runs = expand(str(config.runs))
-    if not runs:
-        raise InputError(f"runs={config.runs} matches nothing: name run folders, for example runs='runs/*'.")
-    written = write_report(runs, Path(config.output), choices_of(config))
+    written = write_report(run_folders(config.runs), Path(config.output), choices_of(config))
     for sentence in written.skipped:
         print(f"skipped {sentence}")
     print(f"report  {written.html}")
 
 
+def report_wandb(config: DictConfig) -> None:
+    """Saves a report and a workspace of finished runs in W&B."""
+    from kidney_lab.tasks.wandb_report import save_in_wandb  # slow to import
+
+    save_in_wandb(run_folders(config.runs), choices_of(config))
+
+
+def run_folders(runs: object) -> list[Path]:
+    """Paths that `runs` names: one glob, or a list of them.
+
+    Args:
+        runs: of the configuration.
+
+    Returns:
+        Paths in the order of the list, each once.
+
+    Raises:
+        InputError: a glob matches nothing, or is none.
+    """
+    found: dict[Path, Path] = {}
+    for pattern in runs if isinstance(runs, ListConfig) else [runs]:
+        paths = expand(str(pattern))
+        if not paths:
+            raise InputError(f"runs={pattern} matches nothing: name run folders, for example runs='runs/*'.")
+        found |= {path.resolve(): path for path in paths if path.resolve() not in found}
+    return list(found.values())
+
+
 def choices_of(config: DictConfig) -> Choices:
-    """What the configuration chooses of a report of runs."""
+    """What the configuration chooses of a report of runs.
+
+    Raises:
+        InputError: `published` is no folder.
+    """
     return Choices(
         baseline=None if config.baseline is None else str(config.baseline),
+        pictures=bool(config.pictures),
         metrics=[str(name) for name in config.metrics] if OmegaConf.is_list(config.metrics) else str(config.metrics),
-        human=None if config.human is None else Path(str(config.human)),
+        human=None if config.human is None else Path(str(config.human)).expanduser(),
         by=str(config.by),
-        experiments=EXPERIMENTS,
+        experiments=EXPERIMENTS if config.published is None else _published_folder(str(config.published)),
+        mixed=bool(config.mixed),
+        figures=bool(config.figures),
     )
+
+
+def _published_folder(named: str) -> Path:
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise InputError(
+            f"published={named} is no folder: name one that holds <paper>/published.json, or leave it out for this "
+            "project's own."
+        )
+    return folder
 
 
 def report_clinical(config: DictConfig) -> None:
@@ -104,7 +146,7 @@ def expand(pattern: str) -> list[Path]:
     """Paths that a glob matches; the part of it that exists is itself, brackets and all.
 
     Args:
-        pattern: such as `runs/*`, or the path of one run.
+        pattern: such as `runs/*` or `~/runs/*`, or the path of one run.
 
     Returns:
         Matches, sorted; none where nothing matches.
@@ -112,7 +154,7 @@ def expand(pattern: str) -> list[Path]:
     Raises:
         InputError: it is no glob.
     """
-    fixed, rest = Path(pattern), list[str]()
+    fixed, rest = _home(pattern), list[str]()
     while not fixed.exists():
         rest.insert(0, fixed.name)
         fixed = fixed.parent
@@ -122,3 +164,12 @@ def expand(pattern: str) -> list[Path]:
         raise InputError(
             f"runs={pattern} is no pattern of paths ({error}): name run folders, for example runs='runs/*'."
         ) from error
+
+
+def _home(pattern: str) -> Path:
+    """The pattern with `~` as the home folder; an unknown user's, like a name that begins so, means itself."""
+    path = Path(pattern)
+    try:
+        return path if path.exists() else path.expanduser()
+    except RuntimeError:
+        return path

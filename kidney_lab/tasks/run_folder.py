@@ -1,44 +1,43 @@
 """A run folder: the composed config, the log, and `run.json`, the record of what was done with what."""
 
-import hashlib
 import json
 import logging
 import os
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from kidney_lab.composition.arguments import quote_path
+from kidney_lab.composition.config_hash import without_paths
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
+from kidney_lab.heartbeat import beating, this_process
+from kidney_lab.inference.member_runs import KEY, member_paths
 from kidney_lab.memory import overall_peak_mib
+from kidney_lab.tasks.provenance import checkout, provenance, utc_now
 
-PACKAGES = ("kidney-lab", "torch", "pytorch-lightning", "monai", "hydra-core", "numpy", "scipy")
 HOW = (
     *("trainer.", "logger", "callbacks.", "prepare.", "task.", "data.num_workers", "data.max_time"),
     *("metrics", "lesions"),
 )
 """Keys that say how a training is run and scored, not what it learns; a resumed training may change them."""
-_PATHS = ("root", "test_root", "source", "init", "resume", "hydra", "dirpath", "save_dir")
 
 log = logging.getLogger("kidney_lab")
 
 
 def is_first_process() -> bool:
-    """False in the processes that Lightning starts beside the first for multi-GPU training."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    """False in all but one of the processes that share a training, on however many machines."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
 
 
 @dataclass
@@ -68,18 +67,19 @@ class RunFolder:
         record = run.path / "run.json"
         if record.is_file():
             run.record = json.loads(record.read_text(encoding="utf-8"))
-            if config.resume is None and is_first_process():
-                raise InputError(
-                    f"hydra.run.dir={run.path} holds a run already: go on with it by resume={run.path}, "
-                    "or choose another folder."
-                )
-            refuse_changes(run.path, to_plain(config))
-        if not run.record:
-            run.record = {"stages": {}, "started": _now(), "resumed": []}
-            run.record.update(_provenance(config, [str(item) for item in hydra.overrides.task]))
-        else:
-            commit, dirty = _commit()
-            run.record["resumed"].append({"time": _now(), "commit": commit, "dirty": dirty})
+        begun = bool(run.record) and (sweep is None or (run.path / "config.yaml").is_file())
+        if begun and config.resume is None and is_first_process():
+            raise InputError(
+                f"hydra.run.dir={run.path} holds a run already: go on with it by resume={run.path}, "
+                "or choose another folder."
+            )
+        if begun:
+            refuse_changes(run.path, to_plain(config), run.record.get("paths", {}))
+            commit, dirty = checkout()
+            run.record["resumed"].append({"time": utc_now(), "commit": commit, "dirty": dirty})
+        else:  # a job of a sweep has a record from its start
+            run.record = {"stages": {}, "started": utc_now(), "resumed": [], **run.record}
+            run.record.update(provenance(config, _overrides(config)))
         return run
 
     def update(self, **values: Any) -> None:
@@ -87,6 +87,10 @@ class RunFolder:
         self.record.update(values)
         if is_first_process():
             write_text(self.path / "run.json", json.dumps(self.record, indent=2) + "\n")
+
+    def reread(self) -> None:
+        """Takes over what other processes of the training have added to the record."""
+        self.record = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
 
     @contextmanager
     def recording(self, config: DictConfig) -> Iterator[None]:
@@ -97,8 +101,8 @@ class RunFolder:
         if is_first_process():
             write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_plain(config))))
         started, before = time.monotonic(), float(self.record.get("wall_time_s", 0.0))
-        self.update(status="running")
-        with _log_file(self.path / "run.log"):
+        self.update(status="running", process=this_process())
+        with beating(self.path / "run.json"), log_file(self.path / "run.log"):
             status = "failed"
             try:
                 yield
@@ -115,16 +119,21 @@ class RunFolder:
             finally:
                 self.update(
                     status=status,
-                    finished=_now(),
+                    finished=utc_now(),
                     wall_time_s=round(before + time.monotonic() - started, 1),
-                    peak_memory_mib=round(overall_peak_mib(), 1),
+                    peak_memory_mib=max(round(overall_peak_mib(), 1), self.record.get("peak_memory_mib", 0.0)),
                 )
 
 
-def refuse_changes(run: Path, now: dict[str, Any]) -> None:
+def refuse_changes(run: Path, now: dict[str, Any], paths: Mapping[str, str] = MappingProxyType({})) -> None:
     """Makes sure that a resumed training is the one that was begun.
 
     How it is run may change (trainer, logger, callbacks, workers), what is learned may not.
+
+    Args:
+        run: folder of the run.
+        now: the configuration, plain.
+        paths: absolute ones by their keys, as `run.json` has them: another way to write one is no change.
 
     Raises:
         InputError: names the values that differ.
@@ -132,11 +141,14 @@ def refuse_changes(run: Path, now: dict[str, Any]) -> None:
     stored = OmegaConf.load(run / "config.yaml") if (run / "config.yaml").is_file() else None
     if not isinstance(stored, DictConfig):
         return  # it ended before it wrote anything
-    before, after = (_leaves(_without_paths(plain)) for plain in (to_plain(stored), now))
+    before, after = (_leaves(without_paths(plain)) for plain in (to_plain(stored), now))
     changed = [
         f"{key} was {before.get(key)!r} and is {after.get(key)!r}"
         for key in sorted({*before, *after})
-        if before.get(key) != after.get(key) and not key.startswith(HOW) and not f".{key}".endswith(".augment.device")
+        if before.get(key) != after.get(key)
+        and not key.startswith(HOW)
+        and not f".{key}".endswith(".augment.device")
+        and not (key in paths and str(Path(str(after.get(key))).expanduser().resolve()) == paths[key])
     ]
     if changed:
         raise InputError.of(
@@ -155,68 +167,15 @@ def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
     return {name: value for key, item in node.items() for name, value in _leaves(item, f"{prefix}.{key}").items()}
 
 
-def config_hash(plain: dict[str, Any]) -> str:
-    """Short name of a resolved configuration without its paths: equal for runs that should give equal results."""
-    return hashlib.sha256(json.dumps(_without_paths(plain), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _without_paths(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _without_paths(_or_file(key, value)) for key, value in node.items() if key not in _PATHS}
-    return [_without_paths(item) for item in node] if isinstance(node, list) else node
-
-
-def _or_file(key: str, value: Any) -> Any:
-    """A split's file may move; its cases are compared by their hash."""
-    return "a file" if key == "split" and str(value).endswith(".json") else value
-
-
-def _paths(config: DictConfig) -> list[tuple[str, str | None]]:
-    data = config.data
-    split = data.split if str(data.split).endswith(".json") else None
-    return [
-        ("data.root", data.root),
-        ("data.test_root", data.test_root),
-        ("data.split", split),
-        ("prepare.root", config.prepare.root),
-    ]
-
-
-def _provenance(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
-    choices = HydraConfig.get().runtime.choices
-    commit, dirty = _commit()
-    return {
-        "name": f"{choices['model']}-{choices['data']}",
-        "overrides": [item for item in overrides if not item.startswith("resume=")],
-        # Absolute, so that the run can be gone on with from any working directory.
-        "paths": {key: str(Path(path).expanduser().resolve()) for key, path in _paths(config) if path},
-        "config_hash": config_hash(to_plain(config)),
-        "seed": config.seed,
-        "commit": commit,
-        "dirty": dirty,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-    }
-
-
-def _commit() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that the code runs from, and whether it was changed since; None outside a checkout."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None, None
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-    return commit.stdout.strip(), bool(status.stdout.strip())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _overrides(config: DictConfig) -> list[str]:
+    """The command line's, such that they mean the same from any working directory."""
+    members = f"[{','.join(map(quote_path, member_paths(config)))}]"
+    keys = {str(item): str(item).partition("=")[0] for item in HydraConfig.get().overrides.task}
+    return [f"{key}={members}" if key.lstrip("+") == KEY else item for item, key in keys.items()]
 
 
 @contextmanager
-def _log_file(path: Path) -> Iterator[None]:
+def log_file(path: Path) -> Iterator[None]:
     """Sends the log of this project and of Lightning to a file, and warnings (all, off a terminal) to the screen."""
     if not is_first_process():
         yield

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kidney_lab.metrics.kits import METRICS
-from kidney_lab.metrics.scoring import find_metric
+from kidney_lab.metrics.scoring import COUNTS, find_metric
 from kidney_lab.metrics.strata import UNDEFINED, by_stratum
 from kidney_lab.metrics.table import summarize
 from kidney_lab.reporting.formatting import MISSING, decimal, words
@@ -23,7 +23,7 @@ def print_all_scores(scores: pd.DataFrame, *, title: str | None = None) -> None:
     if official.any():
         print_scores(scores[official], title=title)
     others = summarize(scores[~official])
-    names = dict.fromkeys(metric for by_metric in others.values() for metric in by_metric)
+    names = dict.fromkeys(metric for by_metric in others.values() for metric in by_metric if metric not in COUNTS)
     if names:
         rows = [
             [_with_unit(name), *(_mean_and_deviation(by_metric.get(name)) for by_metric in others.values())]

@@ -1,18 +1,22 @@
 """Stages that another job of a sweep has trained alike: rows that differ in a later stage share those before it."""
 
 import json
+import logging
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
-from torch import distributed
 
+from kidney_lab.composition.config_hash import config_hash
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.data.splits import Split
 from kidney_lab.files import replacing
-from kidney_lab.tasks.run_folder import RunFolder, config_hash, is_first_process
+from kidney_lab.tasks.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 _SCORES = ("predictions", "metrics.csv", "summary.json", "folds")
 """What a stage's folder holds beside the trained stage: another job makes it for itself."""
@@ -38,8 +42,8 @@ def training_key(config: DictConfig, stage: str, split: Split) -> str:
 def take_stage(run: RunFolder, stage: str, key: str, folder: Path) -> dict[str, Any] | None:
     """Copies a stage that a job of the same sweep has trained by the same, committed code, where there is one.
 
-    Only a stage that is not begun is taken, and only before processes of a distributed training run side by side. Its
-    weights, what it predicted for the stages after it, and its rows of `epochs.csv` come along.
+    Only a stage that is not begun is taken. Its weights, what it predicted for the stages after it, and its rows of
+    `epochs.csv` come along. Of processes that share a training the first alone may call this.
 
     Args:
         run: that takes it.
@@ -50,26 +54,42 @@ def take_stage(run: RunFolder, stage: str, key: str, folder: Path) -> dict[str, 
     Returns:
         What `run.json` says of the stage, with the name of the job's folder in `taken_from`; None without such a job.
     """
-    parallel = distributed.is_available() and distributed.is_initialized()
-    if run.sweep is None or not is_first_process() or parallel or folder.exists():
+    if run.sweep is None or folder.exists():
         return None
+    changed = False
     for record_file in sorted(run.sweep.glob("*/run.json")):
         record = json.loads(record_file.read_text(encoding="utf-8"))
         trained = record["stages"].get(stage, {})
-        if trained.get("key") == key and _same_code(record, run.record):
-            source = record_file.parent
-            unfinished = folder.with_name(f".{stage}")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            shutil.copytree(source / "stages" / stage, unfinished, ignore=shutil.ignore_patterns(*_SCORES))
-            unfinished.rename(folder)
-            _copy_epochs(source / "epochs.csv", run.path / "epochs.csv", stage)
-            return {**trained, "taken_from": trained.get("taken_from", source.name)}
+        if trained.get("key") != key or not _same_code(record, run.record):
+            continue
+        if record["dirty"] or run.record["dirty"]:
+            changed = True
+            continue
+        source = record_file.parent
+        unfinished = folder.with_name(f".{stage}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(source / "stages" / stage, unfinished, ignore=shutil.ignore_patterns(*_SCORES))
+        unfinished.rename(folder)
+        _copy_epochs(source / "epochs.csv", run.path / "epochs.csv", stage)
+        return {**trained, "taken_from": trained.get("taken_from", source.name)}
+    if changed:
+        _tell_of_changes(run.path)
     return None
 
 
 def _same_code(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two runs are by the same commit, unchanged, and the same versions of the libraries."""
-    return all(one[key] == other[key] for key in ("commit", "versions")) and not (one["dirty"] or other["dirty"])
+    """Whether two runs are by the same commit and the same versions of the libraries."""
+    return all(one[key] == other[key] for key in ("commit", "versions"))
+
+
+@cache
+def _tell_of_changes(run: Path) -> None:
+    """Says, once a run, why it trains again what another job has trained."""
+    log.info(
+        "%s trains what another job of its sweep has trained: the checkout had uncommitted changes, so that nothing "
+        "tells whether both are by the same code; commit them before a sweep whose jobs share stages.",
+        run,
+    )
 
 
 def _copy_epochs(source: Path, target: Path, stage: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from kidney_lab.methods.fit import fit_stage, warm_start
 from kidney_lab.methods.folds import held_out, training_cases
 from kidney_lab.methods.pipeline import enabled_stages
 from kidney_lab.methods.stage import Stage
+from kidney_lab.tasks.ranks import from_first, machine_first
 from kidney_lab.tasks.run_folder import RunFolder
 from kidney_lab.tasks.shared_stages import take_stage, training_key
 
@@ -53,9 +55,15 @@ class StageTraining:
         """Finds what would stop a later stage, before the first is trained.
 
         Raises:
-            InputError: the training cases cannot be dealt into so many folds, or `init` does not fit a stage.
+            InputError: the training cases cannot be dealt into so many folds, or `init` does not fit a stage, or there
+                is no stage that it could fit.
         """
         init = self.config.init
+        if init is not None and not self.stages:
+            raise InputError(
+                f"init={init} gives weights to stages that are trained, and this ensemble of finished runs has none: "
+                "leave it out."
+            )
         if init is not None and len(self.stages) > 1 and not Path(init).is_dir():
             raise InputError(
                 f"init={init} is one checkpoint, but the model has the stages {', '.join(self.stages)}: name a run "
@@ -74,7 +82,7 @@ class StageTraining:
             if name in self.run.record["stages"]:
                 continue
             key = training_key(self.config, name, self.dataset.split)
-            taken = take_stage(self.run, name, key, self._folder(name))
+            taken = from_first(partial(take_stage, self.run, name, key, self._folder(name)))
             self.run.record["stages"][name] = taken or {"key": key, **self._fit(name)}
             self.run.update()
 
@@ -165,7 +173,8 @@ class StageTraining:
         )
 
     def _store(self, grid: GridRecipe) -> Store:
-        return self.dataset.prepare(grid, Path(self.config.prepare.root), self.config.prepare.workers)
+        with machine_first():
+            return self.dataset.prepare(grid, Path(self.config.prepare.root), self.config.prepare.workers)
 
     def _folder(self, name: str) -> Path:
         return self.run.path / "stages" / name

@@ -1,11 +1,12 @@
 """Values that any task's settings may have wrong: counts, seeds, shares, and what is either true or false."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from kidney_lab.errors import InputError
-from kidney_lab.numbers import is_number, is_whole
+from kidney_lab.numbers import is_number, is_range, is_whole
 
 _SMALLEST: dict[str, int] = {
     "data.n_test": 0,
@@ -13,6 +14,7 @@ _SMALLEST: dict[str, int] = {
     "data.n_val": 1,
     "data.num_workers": 0,
     "model.batch_size": 1,
+    "model.freeze_epochs": 0,
     "model.min_pixels": 1,
     "model.refit.max_pixels": 2,
     "model.refit.samples": 1,
@@ -21,6 +23,9 @@ _SMALLEST: dict[str, int] = {
     "trainer.accumulate_grad_batches": 1,
     "trainer.check_val_every_n_epoch": 1,
     "trainer.max_epochs": 1,
+    "trainer.num_nodes": 1,
+    "view.copies": 1,
+    "view.neighbours": 0,
     "view.samples_per_epoch": 1,
     "view.val_samples": 1,
 }
@@ -31,6 +36,10 @@ _FINITE = (  # their ranges are told by what takes them
     "model.boundary_head_weight",
     "model.channel_threshold",
 )
+_SHARES = {"model.dropout": "the features", "model.overlap": "a window"}
+_RATES = ("model.lr", "model.encoder_lr")
+_LEVELS = {"model.channels": True, "model.convolutions": False, "model.decoder_channels": False}
+"""Counts of every level; true: some networks have one for all levels."""
 _SEEDS = ("seed", "data.split_seed")
 _LARGEST_SEED = 2**32 - 1
 _SWITCHES = (
@@ -60,6 +69,15 @@ _SWITCHES = (
     "model.roi.mask",
     "model.shortcut",
     "model.spatial_attention",
+    "model.uncertainty",
+    "nnunet.copy",
+    "nnunet.regions",
+    "onnx",
+    "overwrite",
+    "predict.dicom_seg",
+    "predict.measurements",
+    "predict.overlay",
+    "predict.probabilities",
     "prepare.rebuild",
     "view.quantize",
 )
@@ -73,14 +91,25 @@ _NULL_ALLOWED = (
 )
 
 
+def check_values(config: DictConfig) -> None:
+    """Checks numbers and switches, before anything is made of them.
+
+    Raises:
+        InputError: on the first that is wrong.
+    """
+    check_numbers(config)
+    check_switches(config)
+
+
 def check_numbers(config: DictConfig) -> None:
-    """Makes sure that counts and seeds are whole numbers in their range, and that windows overlap by less than all.
+    """Makes sure that counts and seeds are whole numbers in their range, and shares and rates numbers in theirs.
 
     Weights that a loss or a network has must be finite.
 
     Raises:
         InputError: on the first that is not.
     """
+    _check_windows_and_weights(config)  # other values count the windows
     for key, smallest in _SMALLEST.items():
         value = _selected(config, key, smallest)
         if value is None and key in _NULL_ALLOWED:
@@ -97,9 +126,38 @@ def check_numbers(config: DictConfig) -> None:
         if not is_number(value):
             raise InputError(f"{key}={value} is no number: give one that is finite.")
     _check_gradient_limits(config)
-    overlap = _selected(config, "model.overlap", 0)
-    if not isinstance(overlap, int | float) or not 0 <= overlap < 1:
-        raise InputError(f"model.overlap={overlap} is no share of a window: give a number from 0 to below 1.")
+    _check_shares_and_rates(config)
+    _check_levels(config)
+
+
+def _check_shares_and_rates(config: DictConfig) -> None:
+    for key, whole in _SHARES.items():
+        value = _selected(config, key, 0)
+        if not is_number(value) or not 0 <= value < 1:
+            raise InputError(f"{key}={value} is no share of {whole}: give a number from 0 to below 1.")
+    for key in _RATES:
+        value = _selected(config, key, 0)
+        if not is_number(value) or value < 0:
+            raise InputError(f"{key}={value} is no learning rate: give a number of at least 0.")
+
+
+def _check_levels(config: DictConfig) -> None:
+    for key, alone in _LEVELS.items():
+        value = _selected(config, key, [1])
+        counts = value if isinstance(value, Sequence) and not isinstance(value, str) else [value] if alone else []
+        if not counts or not all(is_whole(count) and count >= 1 for count in counts):
+            or_alone = ", or one for all of them" if alone else ""
+            raise InputError(f"{key}={value} counts no levels: give a list of whole numbers of at least 1{or_alone}.")
+
+
+def _check_windows_and_weights(config: DictConfig) -> None:
+    windows = _selected(config, "model.windows", [[0, 1]])
+    if not isinstance(windows, Sequence) or not windows or not all(map(is_range, windows)):
+        raise InputError(f"model.windows={windows} are no windows: give rising pairs of HU, such as [[-150,250]].")
+    weights = _selected(config, "model.weights", "none")
+    by_member = isinstance(weights, DictConfig) and _selected(config, "model.members", None) is not None
+    if not isinstance(weights, str) and not by_member:
+        raise InputError(f"model.weights={weights} names no weights: give none, imagenet, or the path of a file.")
 
 
 def _check_gradient_limits(config: DictConfig) -> None:

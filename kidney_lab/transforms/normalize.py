@@ -13,6 +13,7 @@ from torch import Tensor
 from kidney_lab.data.statistics import IntensityStatistics, foreground_statistics
 from kidney_lab.data.store import Store
 from kidney_lab.errors import InputError
+from kidney_lab.transforms.windows import ScaleWindows
 
 
 class NormalizeForeground(Transform):
@@ -79,6 +80,8 @@ def grey_step(intensity: Any) -> float:
     """Step between the 256 grey levels of what a MONAI transform gives; 1 where its range is not known."""
     if isinstance(intensity, ScaleIntensityRange) and intensity.b_min is not None and intensity.b_max is not None:
         return float(intensity.b_max - intensity.b_min) / 255
+    if isinstance(intensity, ScaleWindows):
+        return 1 / 255
     return 1.0
 
 

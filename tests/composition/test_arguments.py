@@ -52,6 +52,43 @@ def test_the_file_of_weights_is_a_path_and_its_names_stay_names():
     assert [parsed(one) for one in prepare_arguments(["model.weights=none"])] == ["none"]
 
 
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        ("[runs/a/*,runs/my runs [2]/*]", ["runs/a/*", "runs/my runs [2]/*"]),
+        ("[runs/x=1/*, 'runs/b, c/*']", ["runs/x=1/*", "runs/b, c/*"]),
+        ("[2026_11_21,1e5]", ["2026_11_21", "1e5"]),
+        ("runs/[ab]", "runs/[ab]"),
+        ("[ab]/run[12]", "[ab]/run[12]"),
+        ("[runs/a]", ["runs/a"]),
+        ("[runs/my runs [2]]", ["runs/my runs [2]"]),
+        ("['runs/a']", ["runs/a"]),
+        ("[]", "[]"),
+    ],
+)
+def test_runs_may_be_a_list_of_globs(value, paths):
+    once = prepare_arguments([f"runs={value}"])
+
+    assert parsed(once[0]) == paths
+    assert prepare_arguments(once) == once
+
+
+def test_what_exists_in_brackets_is_one_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("[a,b]", "[a]"):
+        (tmp_path / name).mkdir()
+        assert parsed(prepare_arguments([f"runs={name}"])[0]) == name
+
+
+def test_files_of_weights_may_be_a_mapping(tmp_path, monkeypatch):
+    (argument,) = prepare_arguments(["model.weights={tu-inception_v3: /a/my file.pth, vgg16: none}"])
+
+    assert parsed(argument) == {"tu-inception_v3": "/a/my file.pth", "vgg16": "none"}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "{a}").touch()
+    assert parsed(*prepare_arguments(["model.weights={a}"])) == "{a}"
+
+
 def test_values_that_are_no_paths_stay_as_they_are():
     arguments = ["model=unet3d", "model.channels=[1,2]", "-m", "seed=1,2", "--cfg", "job"]
 

@@ -14,6 +14,7 @@ from kidney_lab.composition.resolvers import (
     equal,
     halving,
     out_channels,
+    pick,
     prior_channels,
     register_resolvers,
     root,
@@ -82,6 +83,20 @@ def test_a_switch_chooses_between_values_and_between_nodes():
     assert config.value == 2
 
 
+def test_a_setting_picks_one_of_several_values_or_nodes():
+    register_resolvers()
+    options = "{unet:${a},linear:3,none:null}"
+    config = OmegaConf.create({"decoder": "unet", "a": {"x": [1]}, "picked": f"${{pick:decoder,{options}}}"})
+
+    assert OmegaConf.to_container(config, resolve=True)["picked"] == {"x": [1]}
+    config.decoder = "linear"
+    assert config.picked == 3
+    config.decoder = "none"
+    assert config.picked is None
+    with pytest.raises(InputError, match=r"^model\.decoder=x is unknown: choose one of unet, linear\.$"):
+        pick("model.decoder", {"unet": 1, "linear": 2}, _root_=OmegaConf.create({"model": {"decoder": "x"}}))
+
+
 def test_a_node_is_copied_with_another_value_and_keeps_its_interpolations():
     register_resolvers()
     config = OmegaConf.create(
@@ -142,6 +157,7 @@ def test_the_values_of_a_softmax_s_channels_are_the_background_s_and_the_labels(
 
 def test_input_channels_of_slices():
     assert [slice_channels(0), slice_channels(2), slice_channels(1, 1)] == [1, 5, 4]
+    assert [slice_channels(0, 0, 3), slice_channels(1, 1, 2)] == [3, 7]
 
 
 def test_shares_of_the_epochs_are_whole_numbers_that_a_scheduler_takes():

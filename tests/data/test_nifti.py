@@ -153,6 +153,56 @@ def test_volumes_that_are_not_3d_are_refused_with_their_shape(tmp_path, shape):
         read_grid(path)
 
 
+def test_axes_of_length_one_beyond_the_third_are_dropped(tmp_path):
+    path = write_raw(tmp_path / "a.nii.gz", np.ones((3, 4, 5, 1, 1), np.uint8))
+
+    assert read_volume(path).array.shape == read_grid(path).shape == (3, 4, 5)
+
+
+@pytest.mark.parametrize(("unit", "name"), [("meter", "metres"), ("micron", "micrometres")])
+def test_spacing_in_other_units_than_mm_is_refused(tmp_path, unit, name):
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.uint8), np.diag([0.5, 0.5, 2, 1]))
+    image.header.set_xyzt_units(unit, "sec")
+    nib.save(image, tmp_path / "a.nii.gz")
+
+    with pytest.raises(InputError, match=rf"a\.nii\.gz gives its spacing \[0\.5, 0\.5, 2\.0\] in {name}, but mm"):
+        read_grid(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("dtype", [[("R", "u1"), ("G", "u1"), ("B", "u1")], np.complex64])
+def test_voxels_that_are_no_real_numbers_are_refused(tmp_path, dtype):
+    path = write_raw(tmp_path / "a.nii.gz", np.zeros((3, 4, 5), dtype))
+
+    with pytest.raises(InputError, match=r"a\.nii\.gz holds .* voxels, but a volume holds one real number"):
+        read_grid(path)
+
+
+def test_sform_and_qform_that_disagree_are_warned_of(tmp_path, caplog):
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.uint8), np.diag([1.0, 1, 2, 1]))
+    image.set_qform(np.diag([1.0, 1, 3, 1]), code=1)
+    nib.save(image, tmp_path / "a.nii.gz")
+
+    volume = read_volume(tmp_path / "a.nii.gz")
+
+    assert volume.grid.spacing == (1, 1, 2)
+    assert caplog.messages == [
+        f"{tmp_path / 'a.nii.gz'}: sform (RAS, spacing 1 x 1 x 2 mm, origin 0.0, 0.0, 0.0) and qform (RAS, spacing "
+        "1 x 1 x 3 mm, origin 0.0, 0.0, 0.0) put voxels up to 4.0 mm apart; the sform is used, as nibabel does."
+    ]
+
+
+def test_what_is_written_for_a_scan_whose_forms_disagree_has_the_sform_as_both(tmp_path):
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.uint8), oblique_volume().grid.affine)
+    image.set_qform(np.diag([-1.0, 1, 3, 1]), code=2)
+    nib.save(image, tmp_path / "a.nii.gz")
+
+    write_volume(tmp_path / "b.nii.gz", read_volume(tmp_path / "a.nii.gz"))
+
+    written = nib.load(tmp_path / "b.nii.gz")
+    np.testing.assert_allclose(written.get_sform(coded=True)[0], image.get_sform(), atol=1e-4)
+    np.testing.assert_allclose(written.get_qform(coded=True)[0], image.get_sform(), atol=1e-4)
+
+
 @pytest.mark.parametrize("spacing", [0.0, np.nan])
 def test_unusable_spacing_is_refused(tmp_path, spacing):
     path = write_raw(tmp_path / "a.nii", np.ones((2, 2, 2), np.uint8))

@@ -15,6 +15,7 @@ from kidney_lab.data.prepare import GridRecipe
 from kidney_lab.data.views import PatchView
 from kidney_lab.geometry import Volume, grid_from_spacing
 from kidney_lab.inference.cost import CostMeter
+from kidney_lab.inference.ensemble import Ensemble
 from kidney_lab.inference.method import TrainedMethod
 from kidney_lab.methods.output import build_output
 from kidney_lab.methods.stage import Stage
@@ -69,6 +70,24 @@ def test_a_whole_volume_is_one_window_of_its_own_size():
     for shape in ((4, 8, 8), (6, 8, 8)):
         cost = meter.segment(volume(shape))[1]
         assert (cost.windows, cost.flops) == (1, flops_of(shape))
+
+
+def test_an_ensemble_costs_what_all_of_its_members_cost():
+    own, one, two = (method().stages["only"] for _ in range(3))
+    inner = TrainedMethod(
+        {"only": two}, device=torch.device("cpu"), precision="32-true", members={"1": method()}, combination=Ensemble()
+    )
+    ensemble = TrainedMethod(
+        {"own": own, "other": one},
+        device=torch.device("cpu"),
+        precision="32-true",
+        members={"1": inner},
+        combination=Ensemble(),
+    )
+
+    _, cost = CostMeter(ensemble).segment(volume((14, 16, 28)))
+
+    assert (cost.windows, cost.flops) == (4 * 4, 4 * 4 * flops_of((8, 16, 16)))
 
 
 def test_the_label_map_is_the_method_s_own_and_nothing_stays_behind():

@@ -13,17 +13,23 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ConstantLR
 
 from kidney_lab.data.nifti import read_grid, write_volume
-from kidney_lab.data.prepare import GridRecipe
+from kidney_lab.data.prepare import GridRecipe, prepare_image
 from kidney_lab.data.views import PatchView, RoiView, SliceRoiView, SliceView
+from kidney_lab.errors import InputError
 from kidney_lab.geometry import Grid, Volume, grid_from_spacing, reorient
 from kidney_lab.inference import method as inference
-from kidney_lab.inference.combine import NestedRegions
-from kidney_lab.inference.method import TrainedMethod
+from kidney_lab.inference import restore
+from kidney_lab.inference.combine import LastStage, NestedRegions
+from kidney_lab.inference.ensemble import Ensemble
+from kidney_lab.inference.method import Segmentation, TrainedMethod
 from kidney_lab.inference.postprocessing import PostProcessing
+from kidney_lab.methods import sliding_window
 from kidney_lab.methods.earlier import Earlier
+from kidney_lab.methods.inference_settings import InferenceSettings
 from kidney_lab.methods.output import RegionOutput, build_output
 from kidney_lab.methods.stage import Stage
 from kidney_lab.methods.supervised import SupervisedSegmentation
+from kidney_lab.progress import listening
 from kidney_lab.transforms import Augment
 
 CPU = torch.device("cpu")
@@ -250,6 +256,116 @@ class TestCascade:
         assert "the scan: the stage coarse found nothing" in caplog.text
 
 
+class Counting(Threshold):
+    """Counts the windows that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.seen += len(image)
+        return super().forward(image[:, :1])
+
+
+class TestMemory:
+    """What is held, and what is computed anew for want of it."""
+
+    volume = Volume(scan(), grid_from_spacing(SHAPE, SPACING))
+
+    def windows(self, stages, **settings) -> tuple[dict[str, int], Segmentation]:
+        """Windows of each stage, and what they said."""
+        method = trained(stages)
+        told = method.segment_in_stages(self.volume, **settings)
+        return {name: one.module.network.seen for name, one in method.stages.items()}, told
+
+    def test_slabs_of_any_size_give_one_label_map(self, monkeypatch):
+        usual = method((3.0, 1.9, 1.7)).segment(scan(), SPACING)
+
+        for slab in (1, 5):
+            monkeypatch.setattr(restore, "SLAB", slab)
+            monkeypatch.setattr(sliding_window, "SLAB", slab)
+            np.testing.assert_array_equal(method((3.0, 1.9, 1.7)).segment(scan(), SPACING), usual)
+
+    @pytest.mark.parametrize("keep", [True, False])
+    def test_every_window_is_run_once_for_the_label_map(self, keep):
+        stages = {name: stage(network=Counting()) for name in ("first", "only")}
+
+        windows, told = self.windows(stages, keep=keep)
+
+        assert windows == {"first": 0, "only": 2 * 2 * 2}
+        np.testing.assert_array_equal(told.labels.array, wanted())
+
+    @pytest.mark.parametrize(("keep", "passes"), [(True, 1), (False, 2)])
+    def test_a_stage_that_was_asked_before_is_computed_anew_unless_it_was_kept(self, keep, passes):
+        stages = cascade(network=Counting()) | {"coarse": stage(network=Counting())}
+        windows, told = self.windows(stages, keep=keep)
+
+        np.testing.assert_array_equal(told.earlier["coarse"]().array, wanted())
+
+        assert stages["coarse"].module.network.seen == passes * windows["coarse"]
+
+    @pytest.mark.parametrize(("gib", "passes"), [(1.0, 1), (0.0, 2)])
+    def test_a_stage_that_a_later_one_and_the_result_ask_for_is_held_within_the_memory(self, gib, passes):
+        stages = cascade(network=Counting()) | {"coarse": stage(network=Counting())}
+        nested = NestedRegions({"kidney_and_mass": "coarse", "tumor": "fine"})
+
+        for asked, once in ((LastStage(), True), (nested, passes == 1)):
+            method = trained(stages, combination=asked, settings=InferenceSettings(memory_gib=gib))
+            before = stages["coarse"].module.network.seen
+            method.segment(scan(), SPACING)
+            seen = stages["coarse"].module.network.seen - before
+            assert seen == (8 if once else 16)
+
+    def test_whoever_observes_is_shown_the_probabilities_of_the_label_map(self):
+        shown = []
+
+        method().segment_in_stages(self.volume, observe=lambda part, slab: shown.append((part, slab)))
+
+        found = np.zeros(SHAPE, np.uint8)
+        crop = prepare_image(self.volume, GridRecipe()).crop
+        for part, slab in shown:
+            found[part, crop[1], crop[2]] = (slab[0] > 0.5).numpy() * 1 + (slab[1] > 0.5).numpy()
+        np.testing.assert_array_equal(found, wanted())
+
+
+class TestSettings:
+    def test_a_method_looks_at_mirror_images_where_it_is_told_to(self):
+        class LeftHalf(Threshold):
+            """Sees a kidney in the first columns of whatever it is shown, and is sure of nothing else."""
+
+            def forward(self, image: torch.Tensor) -> torch.Tensor:
+                half = torch.arange(image.shape[-1]) < image.shape[-1] // 4
+                return super().forward(image) * half
+
+        plain = trained({"only": stage(network=LeftHalf())}).segment(scan(), SPACING)
+        both = TrainedMethod(
+            {"only": stage(network=LeftHalf())},
+            device=CPU,
+            precision="32-true",
+            settings=InferenceSettings(mirror_axes=[2]),
+        ).segment(scan(), SPACING)
+
+        assert (both > 0).sum() > (plain > 0).sum()
+
+    def test_its_precision_is_the_training_s_or_the_one_that_is_wished_for(self):
+        def made(**settings) -> str:
+            return TrainedMethod(
+                {"only": stage()}, device=CPU, precision="32-true", settings=InferenceSettings(**settings)
+            ).precision
+
+        assert (made(), made(precision="bf16-mixed")) == ("32-true", "bf16-mixed")
+
+    def test_stages_tell_their_names_while_they_compute(self):
+        told = []
+
+        with listening(lambda name, done, total: told.append((name, done == total))):
+            trained(cascade()).segment(scan(), SPACING)
+
+        assert list(dict.fromkeys(name for name, _ in told)) == ["coarse", "fine"]
+        assert told[-1] == ("fine", True)
+
+
 def test_a_stage_that_nobody_asks_is_not_computed_until_it_is_asked(monkeypatch):
     asked, predict = [], inference.predict_stage
     monkeypatch.setattr(
@@ -312,7 +428,7 @@ class TestBinaryStages:
 
     def method(self, nesting="union", **settings) -> TrainedMethod:
         regions = {"kidney_and_mass": "kidney", "mass": "mass", "tumor": "tumor"}
-        return trained(self.stages(**settings), combine=NestedRegions(regions, nesting))
+        return trained(self.stages(**settings), combination=NestedRegions(regions, nesting))
 
     def test_their_regions_lie_in_each_other_and_a_mass_that_is_no_tumor_is_a_cyst(self):
         image = scan()
@@ -342,6 +458,105 @@ class TestBinaryStages:
         mass = told.earlier["mass"]().array
         np.testing.assert_array_equal(mass > 0, np.isin(told.unprocessed.array, (2, 3)))
         assert not told.earlier["tumor"]().array.any()
+
+
+class Shifted(Threshold):
+    """Says a kidney with a probability that rises around another value, HU."""
+
+    def __init__(self, middle: float) -> None:
+        super().__init__()
+        self.middle = middle
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.cat([image - self.middle / 1000, image - 9], dim=1) * 20
+
+
+class TestMembers:
+    """Methods that are members of another's ensemble."""
+
+    def members(self, *middles, spacing=None, **settings) -> dict[str, TrainedMethod]:
+        return {str(n): trained({"only": stage(spacing, network=Shifted(m))}) for n, m in enumerate(middles, start=1)}
+
+    def test_one_member_gives_its_own_result_bit_for_bit(self):
+        alone = trained(cascade((3.0, 1.9, 1.7)))
+
+        ensemble = trained({}, members={"1": alone}, combination=Ensemble())
+
+        assert ensemble.output is alone.stages["fine"].module.output
+        expected = alone.segment_in_stages(tilted((4, 7, -11)))
+        found = ensemble.segment_in_stages(tilted((4, 7, -11)))
+        np.testing.assert_array_equal(found.labels.array, expected.labels.array)
+        np.testing.assert_array_equal(found.unprocessed.array, expected.unprocessed.array)
+
+    @pytest.mark.parametrize("orientation", ["IPL", "RAS", "PIR"])
+    def test_members_on_grids_of_their_own_meet_on_the_scan(self, orientation):
+        stored = reorient(tilted((4, 7, -11)), tuple(orientation))
+        stages = {"a": stage(network=Shifted(50.0)), "b": stage((3.0, 1.9, 1.7), network=Shifted(150.0))}
+        coarse = trained({"only": stage((4.0, 2.3, 2.3), network=Shifted(100.0))})
+
+        method = trained(
+            stages, members={"1": coarse}, combination=Ensemble(), postprocessing=PostProcessing("all", False)
+        )
+        found = method.segment_in_stages(stored)
+
+        middle = trained({"only": stage(network=Shifted(100.0))}, postprocessing=PostProcessing("all", False))
+        inside, truth = found.labels.array > 0, middle.segment_volume(stored).array > 0
+        assert found.labels.grid is stored.grid
+        assert 2 * (inside & truth).sum() / (inside.sum() + truth.sum()) > 0.9
+        assert list(found.earlier) == ["a", "b"]
+        assert list(found.members) == ["1"]
+        np.testing.assert_array_equal(found.members["1"]().array, coarse.segment_volume(stored).array)
+
+    def test_a_member_s_label_map_is_post_processed_as_it_does_itself_and_its_share_is_not(self):
+        image = scan()
+        image[1:3, 22:26, 18:22] = 250  # a tumor far from the kidney, which is dropped
+        volume = Volume(image, grid_from_spacing(SHAPE, SPACING))
+        clean, raw = method(), trained({"only": stage()}, postprocessing=PostProcessing("all", False))
+
+        told = trained(
+            {}, members={"1": clean, "2": raw}, combination=Ensemble(), postprocessing=PostProcessing("all", False)
+        ).segment_in_stages(volume)
+
+        assert [told.members[name]().array[1, 23, 19] for name in ("1", "2")] == [0, 2]
+        assert told.labels.array[1, 23, 19] == 2
+
+    def test_stages_of_all_members_share_the_prepared_scan(self, monkeypatch):
+        made = []
+        prepare = inference.prepare_image
+        monkeypatch.setattr(inference, "prepare_image", lambda *given: made.append(given[1]) or prepare(*given))
+
+        trained({"own": stage()}, members=self.members(50.0, 150.0), combination=Ensemble()).segment(scan(), SPACING)
+
+        assert len(made) == 1
+
+    def test_an_ensemble_may_be_a_member(self):
+        inner = trained({}, members=self.members(0.0, 100.0), combination=Ensemble())
+        outer = trained(
+            {"own": stage(network=Shifted(50.0))}, members={"1": inner}, combination=Ensemble(weights=[1, 2])
+        )
+        flat = trained({}, members=self.members(50.0, 0.0, 100.0), combination=Ensemble())
+
+        assert list(outer.networks) == ["own", "1/1/only", "1/2/only"]
+        np.testing.assert_array_equal(outer.segment(scan(), SPACING), flat.segment(scan(), SPACING))
+
+    def test_regions_that_lie_in_each_other_and_labels_meet(self):
+        nested, doubting = TestBinaryStages().method(), stage()
+        doubting.module.output = build_output("labels", labels=["kidney"], regions=["kidney_and_mass"])
+
+        keep = PostProcessing("all", False)
+        method = trained(
+            {"labels": doubting}, members={"1": nested}, combination=Ensemble(weights=[2, 1]), postprocessing=keep
+        )
+        found, own = (told.segment(scan(), SPACING) for told in (method, nested))
+
+        assert method.output.regions == ("kidney_and_mass", "mass", "tumor")
+        assert set(np.unique(own)) == {0, 1, 3}
+        # masses are known to the one member alone; the other is sure that there are no kidneys, and counts twice
+        np.testing.assert_array_equal(found, np.where(own == 3, own, 0))
+
+    def test_a_combination_that_does_not_work_on_them_is_refused(self):
+        with pytest.raises(InputError, match="has 2 numbers for 1 member"):
+            trained({"own": stage()}, combination=Ensemble(weights=[1, 2]))
 
 
 class Above(nn.Module):

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from kidney_lab.inference.precision import autocast, choose_precision
+from kidney_lab.errors import InputError
+from kidney_lab.inference.precision import autocast, choose_precision, precision_to_predict_in
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -64,3 +65,28 @@ def test_a_gpu_predicts_in_float16_what_was_trained_so():
 
     assert isinstance(context, torch.autocast)
     assert (context.device, context.fast_dtype) == ("cuda", torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("bf16", "precision", "trained", "chosen"),
+    [
+        (True, "trained", "bf16-mixed", "bf16-mixed"),
+        (False, "trained", "bf16-mixed", "32-true"),  # which would be emulated
+        (True, "trained", "32-true", "32-true"),
+        (False, "trained", "16-mixed", "16-mixed"),
+        (True, "auto", "32-true", "bf16-mixed"),
+        (False, "auto", "bf16-mixed", "32-true"),
+        (False, "bf16-mixed", "32-true", "bf16-mixed"),
+    ],
+)
+def test_a_trained_network_predicts_as_it_was_trained_unless_that_is_slow_or_another_wish(
+    monkeypatch, bf16, precision, trained, chosen
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": bf16}, raising=False)
+
+    assert precision_to_predict_in(precision, trained=trained, device=CPU) == chosen
+
+
+def test_an_unknown_wish_is_refused():
+    with pytest.raises(InputError, match=r"^inference\.precision=fast is unknown: choose one of trained, auto, 32"):
+        precision_to_predict_in("fast", trained="32-true", device=CPU)

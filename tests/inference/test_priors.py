@@ -34,7 +34,7 @@ def coarse_labels() -> np.ndarray:
 
 
 def test_what_is_handed_on_lies_on_the_later_grid_without_what_is_no_kidney():
-    prediction = Prediction(one_hot(coarse_labels()), whole(COARSE), COARSE)
+    prediction = Prediction.held(one_hot(coarse_labels()), whole(COARSE), COARSE)
 
     labels = prior_labels(prediction, FINE, OUTPUT)
 
@@ -51,7 +51,7 @@ def test_a_stage_that_marks_masses_alone_hands_on_every_one_of_them():
     output = RegionOutput(labels=["kidney", "tumor", "cyst"], regions=["mass"])
     masses = np.zeros(COARSE, np.uint8)
     masses[1:5, 2:5, 0:3] = masses[1:5, 2:5, 5:8] = masses[0, 7, 0] = masses[5, 7, 7] = 1
-    prediction = Prediction(torch.from_numpy(masses)[None].float(), whole(COARSE), COARSE)
+    prediction = Prediction.held(torch.from_numpy(masses)[None].float(), whole(COARSE), COARSE)
 
     labels = prior_labels(prediction, COARSE, output)
 
@@ -59,7 +59,7 @@ def test_a_stage_that_marks_masses_alone_hands_on_every_one_of_them():
 
 
 def test_nothing_found_is_nothing_handed_on():
-    prediction = Prediction(one_hot(np.zeros(COARSE, np.uint8)), whole(COARSE), COARSE)
+    prediction = Prediction.held(one_hot(np.zeros(COARSE, np.uint8)), whole(COARSE), COARSE)
 
     assert not prior_labels(prediction, FINE, OUTPUT).any()
 
@@ -77,10 +77,10 @@ class Stage:
     def intensity(image: Tensor) -> Tensor:
         return image
 
-    def predict(self, image: Tensor, prior: Tensor | None) -> Prediction:
+    def predict(self, image: Tensor, prior: Tensor | None, **settings) -> Prediction:
         self.asked.append((int(image.max()), prior, self.module.training))
         kidney = (image[0] > 0).float()
-        return Prediction(torch.stack([1 - kidney, kidney, kidney * 0]), whole(COARSE), COARSE)
+        return Prediction.held(torch.stack([1 - kidney, kidney, kidney * 0]), whole(COARSE), COARSE)
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from kidney_lab.data.prepare import GridRecipe, prepare_image, prepare_label
 from kidney_lab.data.views.window import whole
 from kidney_lab.geometry import Volume, grid_from_spacing
 from kidney_lab.inference import restore
-from kidney_lab.inference.restore import resample_labels, restore_labels
+from kidney_lab.inference.restore import resample_labels, slabs_of
+from kidney_lab.inference.slabs import label_map
+from kidney_lab.inference.stage_output import StageOutput
 from kidney_lab.methods.output import build_output
 from kidney_lab.methods.prediction import Prediction
 
@@ -28,13 +30,19 @@ def random_probabilities(channels, shape, seed=0) -> torch.Tensor:
 def everywhere(probabilities: torch.Tensor) -> Prediction:
     """The prediction of a whole grid."""
     shape = tuple(probabilities.shape[1:])
-    return Prediction(probabilities, whole(shape), shape)
+    return Prediction.held(probabilities, whole(shape), shape)
 
 
 def prepared(source, crop=None) -> SimpleNamespace:
-    """What `restore_labels` reads of a prepared image."""
+    """What `StageOutput` reads of a prepared image."""
     crop = crop or tuple(slice(0, n) for n in source)
     return SimpleNamespace(source=grid_from_spacing(source, SPACING), crop=crop)
+
+
+def restore_labels(prediction, prepared, decide) -> np.ndarray:
+    """The label map of a stage on the grid that the image came on."""
+    stage = SimpleNamespace(module=SimpleNamespace(output=SimpleNamespace(decide=decide)))
+    return label_map(StageOutput(stage, lambda: prepared, lambda _: prediction))
 
 
 def decided_after(interpolated: np.ndarray) -> np.ndarray:
@@ -154,7 +162,7 @@ def test_a_box_is_resampled_as_the_volume_with_nothing_around_it(name, shape):
     volume[(slice(None), *box)] = inside
     output = build_output("labels", labels=["kidney", "tumor"], regions=["kidney_and_mass", "tumor"])
 
-    found = resample_labels(Prediction(inside, box, (7, 6, 8)), shape, output.decide)
+    found = resample_labels(Prediction.held(inside, box, (7, 6, 8)), shape, output.decide)
 
     np.testing.assert_array_equal(found, resample_labels(everywhere(volume), shape, output.decide))
     scaled = F.interpolate(volume[None], size=shape, mode="trilinear", align_corners=False)[0]
@@ -171,7 +179,7 @@ def test_only_the_slices_that_the_box_reaches_are_decided():
         return most_probable(slab)
 
     box = (slice(4, 6), slice(0, 5), slice(0, 6))
-    resample_labels(Prediction(random_probabilities(2, (2, 5, 6)), box, (20, 5, 6)), (40, 5, 6), decide)
+    resample_labels(Prediction.held(random_probabilities(2, (2, 5, 6)), box, (20, 5, 6)), (40, 5, 6), decide)
 
     assert sum(decided) == 6  # 4 of them in the box, and one on either side that is interpolated from it
 
@@ -180,8 +188,13 @@ def test_a_box_in_the_body_goes_to_its_place_in_the_scan():
     probabilities = random_probabilities(4, (2, 3, 2))
     box, crop = (slice(1, 3), slice(0, 3), slice(4, 6)), (slice(3, 7), slice(2, 7), slice(1, 7))
 
-    restored = restore_labels(Prediction(probabilities, box, (4, 5, 6)), prepared((9, 10, 8), crop), most_probable)
+    restored = restore_labels(Prediction.held(probabilities, box, (4, 5, 6)), prepared((9, 10, 8), crop), most_probable)
 
     expected = np.zeros((9, 10, 8), np.uint8)
     expected[4:6, 2:5, 5:7] = most_probable(probabilities)
     np.testing.assert_array_equal(restored, expected)
+
+
+def test_slabs_cover_a_range_once_and_in_order():
+    assert list(slabs_of(slice(3, 40))) == [slice(3, 19), slice(19, 35), slice(35, 40)]
+    assert list(slabs_of(slice(4, 4))) == []

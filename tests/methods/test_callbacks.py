@@ -35,6 +35,25 @@ def rows(folder) -> pd.DataFrame:
     return pd.read_csv(folder / "epochs.csv")
 
 
+class OtherTrainer(SimpleNamespace):
+    """That of a process which is not the first; counts how often its metrics are looked at."""
+
+    looked = 0
+
+    @property
+    def callback_metrics(self):
+        self.looked += 1
+        return {}
+
+
+def test_other_processes_write_nothing_but_look_because_looking_averages(tmp_path):
+    trainer = OtherTrainer(is_global_zero=False, sanity_checking=False, default_root_dir=str(tmp_path))
+    EpochTable().on_train_epoch_end(trainer, None)
+
+    assert trainer.looked == 1
+    assert not list(tmp_path.iterdir())
+
+
 class Module(pl.LightningModule):
     """Logs its epoch as its validation value and what dropout draws as its training value."""
 

@@ -47,11 +47,10 @@ def store(tmp_path_factory) -> Store:
 
 
 @pytest.fixture(autouse=True)
-def leave_torch_as_it_was():
-    interrupt, deterministic = signal.getsignal(signal.SIGINT), torch.are_deterministic_algorithms_enabled()
+def leave_the_interrupt_handler_as_it_was():
+    interrupt = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, interrupt)
-    torch.use_deterministic_algorithms(deterministic)
 
 
 def recipe(*overrides: str):

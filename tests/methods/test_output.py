@@ -162,6 +162,12 @@ def test_regions_that_are_not_nested_are_refused(regions):
         own_labels(regions)
 
 
+@pytest.mark.parametrize("regions", [[], ["liver"], "tumor"])
+def test_regions_that_there_are_not_are_refused_with_the_choices(regions):
+    with pytest.raises(InputError, match=r"are none: choose one or more of kidney_and_mass, mass, tumor, kidney, cyst"):
+        own_labels(regions)
+
+
 def test_a_region_s_mask_holds_all_its_labels():
     labels = torch.tensor([0, 1, 2, 3], dtype=torch.uint8)
 

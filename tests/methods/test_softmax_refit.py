@@ -1,3 +1,4 @@
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -200,18 +201,24 @@ def test_ranks_put_their_pixels_together(monkeypatch):
     learned.gather(batch())
     own = learned.reservoirs["kidney_and_mass"].sample()
     other = RoiPixels(*(column.flip(0) for column in own))
-    fitted = []
+    border = Counter({("tumor", "all"): 6, ("tumor", "cold"): 3})
+    fitted, told = [], {}
     monkeypatch.setattr("kidney_lab.methods.softmax_refit.distributed", SimpleNamespace(
         is_available=lambda: True,
         is_initialized=lambda: True,
         get_world_size=lambda: 2,
-        all_gather_object=lambda parts, mine: parts.__setitem__(slice(None), [mine, other]),
+        all_gather_object=lambda parts, mine: parts.__setitem__(
+            slice(None), [mine, other if isinstance(mine, RoiPixels) else border]
+        ),
     ))  # fmt: skip
     for refit in learned.network.refits:
         monkeypatch.setattr(refit, "fit", lambda pixels: fitted.append(pixels) or torch.empty(0))
+    monkeypatch.setattr(learned, "_tell", told.__setitem__)
+    learned._border = Counter({("tumor", "all"): 2, ("kidney_and_mass", "all"): 5})
 
     learned.fit()
     learned._start()
 
     assert torch.equal(fitted[0].heat, torch.cat([own.heat, other.heat]))
+    assert told == {"border_without_heat_kidney_and_mass": 0.0, "border_without_heat_tumor": 3 / 8}
     assert learned.reservoirs["tumor"]._budget == 1000

@@ -21,6 +21,7 @@ from kidney_lab.errors import InputError
 from kidney_lab.geometry import grid_from_spacing
 from kidney_lab.methods.earlier import Earlier
 from kidney_lab.methods.output import build_output
+from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage, spatial_dims_of
 from kidney_lab.methods.supervised import SupervisedSegmentation
 from kidney_lab.transforms.augment import Augment
@@ -85,6 +86,13 @@ class Echo(nn.Module):
         return torch.cat([image[:, :1]] * 2, dim=1)
 
 
+def predict(made: Stage, image: Tensor, prior: Tensor | None) -> Prediction:
+    """What a stage predicts, once it has gone through the scan."""
+    predicted = made.predict(image, prior).kept()
+    list(predicted.slabs())
+    return predicted
+
+
 def hounsfield(value: int) -> Tensor:
     return torch.full((1, 2, 4, 4), value, dtype=torch.int16)
 
@@ -102,7 +110,7 @@ class TestAir:
     def test_a_scan_thinner_than_a_window_is_padded_with_what_the_network_sees_of_air(self, intensity, air):
         network = Echo()
 
-        predicted = stage(intensity=intensity, network=network).predict(hounsfield(77), None)
+        predicted = predict(stage(intensity=intensity, network=network), hounsfield(77), None)
 
         (seen,) = network.seen
         assert seen.shape == (1, 1, 4, 4, 4)
@@ -114,7 +122,7 @@ class TestAir:
         made = stage(intensity=NormalizeForeground(window=(-150, 250)), network=network)
 
         made.fit(store, store.cases)
-        made.predict(hounsfield(77), None)
+        predict(made, hounsfield(77), None)
 
         s = made.intensity.statistics
         assert network.seen[0].min() == pytest.approx((-150 - s.mean) / s.std)
@@ -141,7 +149,7 @@ class TestPriors:
         made = cascaded()
         prior = prior_of((1, np.s_[4:7, 4:7, 4:7]), (2, np.s_[5, 5, 5]))
 
-        predicted = made.predict(self.image, prior)
+        predicted = predict(made, self.image, prior)
 
         assert predicted.box == (slice(3, 7), slice(3, 7), slice(3, 7))
         (seen,) = made.module.network.seen
@@ -156,7 +164,7 @@ class TestPriors:
     def test_without_a_prior_the_image_is_alone_and_else_its_labels_stand_beside_it(self, kind, channels):
         made = cascaded(prior=kind)
 
-        made.predict(self.image, prior_of((1, np.s_[4:7, 4:7, 4:7])))
+        predict(made, self.image, prior_of((1, np.s_[4:7, 4:7, 4:7])))
 
         assert made.channels == channels
         assert made.module.network.seen[0].shape == (1, channels, 4, 4, 4)
@@ -164,7 +172,7 @@ class TestPriors:
     def test_beyond_the_volume_lie_air_and_no_label(self):
         made = cascaded(size=(20, 4, 4))
 
-        made.predict(self.image, prior_of((1, np.s_[0:12, 4:6, 4:6])))
+        predict(made, self.image, prior_of((1, np.s_[0:12, 4:6, 4:6])))
 
         beyond = [window[0, :, 0, 0, 0].tolist() for window in made.module.network.seen]
         assert [-1.0, 0.0, 0.0] in beyond
@@ -172,7 +180,7 @@ class TestPriors:
     def test_a_stage_without_a_region_of_interest_sees_the_whole_volume(self):
         made = replace(cascaded(roi="none"), view=PATCHES)
 
-        predicted = made.predict(self.image, prior_of((1, np.s_[4:7, 4:7, 4:7])))
+        predicted = predict(made, self.image, prior_of((1, np.s_[4:7, 4:7, 4:7])))
 
         assert predicted.probabilities.shape == (2, 12, 16, 16)
 
@@ -184,7 +192,7 @@ class TestPriors:
     def test_two_kidneys_that_no_box_holds_get_a_box_each(self):
         made = cascaded()
 
-        predicted = made.predict(self.image, prior_of((1, np.s_[4:6, 4:6, 1:3]), (1, np.s_[4:6, 4:6, 13:15])))
+        predicted = predict(made, self.image, prior_of((1, np.s_[4:6, 4:6, 1:3]), (1, np.s_[4:6, 4:6, 13:15])))
 
         assert len(made.module.network.seen) == 2
         assert predicted.box == (slice(3, 7), slice(3, 7), slice(0, 16))
@@ -234,7 +242,7 @@ class TestSlices:
             store, ["case_00000"], view=made.view, intensity=made.intensity, augment=None, labels=[1], seed=0
         )
 
-        made.predict(torch.from_numpy(case.image[...])[None], label)
+        predict(made, torch.from_numpy(case.image[...])[None], label)
 
         seen = torch.cat(made.module.network.seen)
         for index in range(20):
@@ -246,7 +254,7 @@ class TestSlices:
         made = self.made(SLICES[kind])
         image = torch.from_numpy(store["case_00000"].image[...])[None]
 
-        predicted = made.predict(image, None)
+        predicted = predict(made, image, None)
 
         assert [len(batch) for batch in made.module.network.seen] == [2, 2, 2, 2]
         assert predicted.probabilities.shape == (2, *image.shape[1:])
@@ -266,14 +274,14 @@ class TestSlices:
 
         maps = made.slice_maps(image, 3, made.module.infer)
 
-        whole = made.predict(torch.from_numpy(image)[None], None).probabilities
+        whole = predict(made, torch.from_numpy(image)[None], None).probabilities
         assert torch.equal(maps, whole[:, 3])
 
     def test_where_the_earlier_stage_found_nothing_nothing_is_predicted(self):
         made = self.made(SLICES["rois"], windowed=False)
         image = torch.zeros(1, 5, 16, 16, dtype=torch.int16)
 
-        predicted = made.predict(image, torch.zeros_like(image, dtype=torch.uint8))
+        predicted = predict(made, image, torch.zeros_like(image, dtype=torch.uint8))
 
         assert made.module.network.seen == []
         assert not predicted.labels(made.module.output.decide).any()

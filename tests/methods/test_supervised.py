@@ -15,7 +15,7 @@ from kidney_lab.data.views.window import whole
 from kidney_lab.losses.contour import ContourSupervisionLoss, contour
 from kidney_lab.methods.output import build_output
 from kidney_lab.methods.prediction import Prediction
-from kidney_lab.methods.supervised import SupervisedSegmentation
+from kidney_lab.methods.supervised import SupervisedSegmentation, background_accuracy, pixel_accuracy
 from kidney_lab.networks.attention_vnet import SegmentationAndContour
 
 KITS19 = {"labels": ["kidney", "tumor"], "regions": ["kidney_and_mass", "tumor"]}
@@ -59,7 +59,7 @@ def module(kind="regions", *, optimizer=None, scheduler=None) -> SupervisedSegme
         scheduler=scheduler or partial(ConstantLR, factor=1.0),
         output=build_output(kind, **KITS19),
     )
-    made.predict_case = lambda image, prior: Prediction(made.infer(image[None])[0], whole(SHAPE), SHAPE)
+    made.predict_case = lambda image, prior: Prediction.held(made.infer(image[None])[0], whole(SHAPE), SHAPE)
     return made
 
 
@@ -149,6 +149,33 @@ def test_logged_values_are_those_computed_by_hand(tmp_path):
     assert metrics["val_case/kidney_and_mass_dice"] == pytest.approx(np.mean(dices))
     both = metrics["val_case/kidney_and_mass_dice"], metrics["val_case/tumor_dice"]
     assert metrics["val_case/mean_dice"] == pytest.approx(np.mean(both))
+
+
+@pytest.mark.parametrize("kind", ["labels", "regions"])
+def test_pixel_accuracy_is_the_share_of_pixels_whose_label_is_right(kind):
+    output = build_output(kind, **KITS19)
+    label = torch.tensor([[[0, 0, 1, 2]], [[0, 1, 2, 2]]])[:, None]  # (2, 1, 1, 4)
+    decided = torch.tensor([[[0, 0, 1, 1]], [[1, 1, 2, 0]]])[:, None]  # 5 of 8 are right
+
+    assert float(pixel_accuracy(output, 20 * output.target(decided) - 10, label)) == 5 / 8
+    assert float(background_accuracy(output, label)) == 3 / 8
+
+
+def test_accuracies_are_logged_where_they_are_asked_for(tmp_path):
+    learned = module(optimizer=partial(SGD, lr=0.0))
+    learned.pixel_accuracy = True
+    run = trainer(tmp_path)
+
+    run.fit(learned, **loaders())
+
+    metrics = {name: float(value) for name, value in run.callback_metrics.items()}
+    with torch.no_grad():
+        for name, batches in (("train", [(0, 1), (2, 3)]), ("val_patch", [(7, 8)])):
+            seen = [batch(*seeds) for seeds in batches]
+            shares = [float(pixel_accuracy(learned.output, learned(one["image"]), one["label"])) for one in seen]
+            assert metrics[f"{name}/accuracy"] == pytest.approx(np.mean(shares))
+            empty = [float((one["label"] == 0).float().mean()) for one in seen]
+            assert metrics[f"{name}/background_accuracy"] == pytest.approx(np.mean(empty))
 
 
 class Rates(pl.Callback):

@@ -8,7 +8,14 @@ from kidney_lab.metrics import distances, overlap, volume
 from kidney_lab.metrics.dice import dice
 from kidney_lab.metrics.lesions import LESION_METRICS, lesion_scores
 from kidney_lab.metrics.measurement import Measurement
-from kidney_lab.metrics.scoring import MASK_METRICS, METRIC_TABLE, OFFICIAL_METRICS, choose_metrics, find_metric
+from kidney_lab.metrics.scoring import (
+    COUNTS,
+    MASK_METRICS,
+    METRIC_TABLE,
+    OFFICIAL_METRICS,
+    choose_metrics,
+    find_metric,
+)
 from kidney_lab.metrics.surface import surface_dice, surface_distances
 
 
@@ -35,6 +42,7 @@ def test_every_value_is_that_of_the_metric_s_own_function(tumors):
         "f1": overlap.f1(counts),
         "pixel_accuracy": overlap.pixel_accuracy(counts),
         "background_accuracy": overlap.background_accuracy(counts),
+        **dict(zip(COUNTS, (counts.tp, counts.fp, counts.fn, counts.tn), strict=True)),
         "rvd": volume.relative_volume_difference(*tumors[:2]),
         "false_positive_volume": volume.false_positive_volume_ml(*tumors),
         "assd": distances.average_symmetric_surface_distance(found),
@@ -64,7 +72,8 @@ def test_the_better_prediction_has_the_better_value():
     good, bad = reference.copy(), reference.copy()
     good[:, 4:5] = False
     bad[:, 4:9], bad[0, 17:19, 17:19] = False, True
-    units = {"false_positive_volume": "ml", **dict.fromkeys(("assd", "hd", "hd95"), "mm")}
+    lengths, counts = dict.fromkeys(("assd", "hd", "hd95"), "mm"), dict.fromkeys(COUNTS, "voxels")
+    units = {"false_positive_volume": "ml", **lengths, **counts}
     for name in MASK_METRICS:
         metric = METRIC_TABLE[name]
         better, worse = (metric.compute(measure(mask, reference)) for mask in (good, bad))
@@ -72,7 +81,7 @@ def test_the_better_prediction_has_the_better_value():
             "higher": better > worse,
             "lower": better < worse,
             "zero": abs(better) < abs(worse),
-            "neither": better == worse,
+            "neither": better == worse or name in COUNTS,
         }
         assert order[metric.better], name
         assert metric.unit == units.get(name, "")

@@ -162,7 +162,8 @@ def test_files_of_another_network_are_refused_in_one_sentence(tmp_path):
     own, grouped = compact(frozen), compact(group)
     neither = "holds neither a ResNet nor a Mask R-CNN by torchvision's names: name another file."
     assert message({"weight": torch.zeros(3)}) == neither
-    assert message([1, 2]) == neither
+    for odd in ([1, 2], {"state_dict": "x"}, {"state_dict": {"network.weight": "x"}}, {"conv1.weight": "x"}):
+        assert message(odd) == neither
     assert message(own, group) == "has statistics of a batch normalization: set model.norm=frozen_batch."
     assert message(grouped) == "has no statistics of a batch normalization: set model.norm=group."
     name = f"{BODY}layer1.0.conv1.weight"
@@ -178,7 +179,7 @@ def test_files_of_another_network_are_refused_in_one_sentence(tmp_path):
 
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path):
-    for content in (b"", b"no weights"):
+    for content in (b"", b"no weights", b"hello world"):
         (tmp_path / "weights.pth").write_bytes(content)
         with pytest.raises(InputError, match=r"cannot be read as weights: bring a whole file that torch.save wrote"):
             load_weights(network(), str(tmp_path / "weights.pth"))

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from kidney_lab.data.nifti import write_volume
+from kidney_lab.geometry import Volume, grid_from_spacing
 from kidney_lab.metrics import metrics_frame, write_metrics
 from kidney_lab.metrics.strata import strata_frame, write_strata
 
@@ -50,8 +53,11 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         }
         (run / "run.json").write_text(json.dumps({**whole, **record}))
         (run / "epochs.csv").write_text(
-            "stage,epoch,step,train/loss,val_patch/loss,val_case/tumor_dice,lr\n"
-            "fine,0,10,1.5,1.6,,0.1\nfine,1,20,1.0,1.2,0.6,0.1\nfine,2,30,0.8,1.1,0.5,0.1\n"
+            "stage,epoch,step,train/loss,val_patch/loss,val_case/tumor_dice,lr,"
+            "train/accuracy,train/background_accuracy,val_patch/accuracy,val_patch/background_accuracy\n"
+            "fine,0,10,1.5,1.6,,0.1,0.90,0.88,0.91,0.93\n"
+            "fine,1,20,1.0,1.2,0.6,0.1,0.97,0.89,0.96,0.94\n"
+            "fine,2,30,0.8,1.1,0.5,0.1,0.98,0.90,0.95,0.93\n"
         )
         values = DICE if dice is None else dice
         if values:
@@ -112,3 +118,34 @@ def agreement(tmp_path: Path) -> Path:
     write_metrics(metrics_frame(scores), folder)
     (folder / "agreement.json").write_text('{"surface": "surfel", "score": "kits23"}\n')
     return folder
+
+
+@pytest.fixture
+def make_run_with_scans(make_run: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """Writes a run whose scans, references and label maps are there; these lie `shift` columns beside the reference.
+
+    A scan has 16 slices of 40 x 60 voxels of 3 x 1 x 1 mm and gets brighter from slice to slice. The kidney is in
+    slices 3 to 12; its tumor, in 6 to 9, is largest in slice 9.
+    """
+
+    def make(folder: str = "run", *, shift: int = 1, **keywords: Any) -> Path:
+        run = make_run(folder, **keywords)
+        grid = grid_from_spacing((16, 40, 60), (3.0, 1.0, 1.0))
+        reference = np.zeros(grid.shape, np.uint8)
+        reference[3:13, 10:30, 20:40] = 1
+        reference[6:10, 14:20, 24:30] = 2
+        reference[9, 14:22, 24:32] = 2
+        image = np.broadcast_to(np.arange(16, dtype=np.int16)[:, None, None] * 10, grid.shape)
+        root = tmp_path / "kits"
+        for case in DICE:
+            write_volume(root / case / "imaging.nii.gz", Volume(image, grid))
+            write_volume(root / case / "segmentation.nii.gz", Volume(reference, grid))
+            moved = Volume(np.roll(reference, shift, axis=2), grid)
+            write_volume(run / "predictions" / f"{case}.nii.gz", moved)
+        data = {"name": "kits19", "root": str(root), "labels": ["kidney", "tumor"], "regions": ["tumor"]}
+        data |= {"label_files": ["segmentation.nii.gz"], "synthesize_missing_images": False}
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        (run / "config.yaml").write_text(yaml.safe_dump({**config, "data": data}))
+        return run
+
+    return make

@@ -4,12 +4,12 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import rankdata
+from scipy.stats import rankdata, wilcoxon
 from scipy.stats import t as student
 
 from kidney_lab.errors import InputError
 from kidney_lab.metrics import metrics_frame
-from kidney_lab.reporting.comparison import COLUMNS, compare_pair, compare_runs, holm
+from kidney_lab.reporting.comparison import COLUMNS, compare_pair, compare_runs, family_words, holm
 from kidney_lab.reporting.statistics import bootstrap_interval
 
 DICE = ("tumor", "dice")
@@ -47,6 +47,18 @@ def test_signed_rank_test_is_exact_for_few_cases(n_equal):
     assert compare_pair(differences, differences * 0).wilcoxon_p == pytest.approx(exact_wilcoxon_p(differences))
 
 
+@pytest.mark.parametrize("n", [3, 5, 8, 11, 14])
+@pytest.mark.parametrize("kind", ["ties", "zeros", "both", "none"])
+def test_the_signed_rank_test_is_that_of_scipy_with_ties_and_without(n, kind):
+    differences = np.random.default_rng(n).normal(0.3, 1, n)
+    if kind in ("ties", "both"):
+        differences = np.round(differences * 2) / 2 + (0.25 if kind == "ties" else 0)
+    if kind in ("zeros", "both"):
+        differences[0] = 0
+    expected = wilcoxon(differences, zero_method="wilcox").pvalue
+    assert compare_pair(differences, differences * 0).wilcoxon_p == pytest.approx(expected, rel=1e-12)
+
+
 def test_swapping_the_runs_swaps_the_signs_alone():
     rng = np.random.default_rng(4)
     first, second = rng.random(30), rng.random(30)
@@ -68,12 +80,30 @@ def test_what_cannot_be_tested_is_undefined():
     for first, second in [([0.5], [0.4]), ([], []), ([math.nan, 1], [1, 2])]:
         paired = compare_pair(first, second)
         assert np.isnan([paired.wilcoxon_p, paired.t_p, paired.rank_biserial, paired.cohens_dz]).all()
-    equal = compare_pair([0.5, 0.6, 0.7], [0.5, 0.6, 0.7])
-    assert np.isnan([equal.wilcoxon_p, equal.t_p, equal.rank_biserial, equal.cohens_dz]).all()
     shifted = compare_pair([0.6, 0.7, 0.8, 0.9], [0.5, 0.6, 0.7, 0.8])  # the same difference but for rounding
     assert np.isnan([shifted.t_p, shifted.cohens_dz]).all()
     assert shifted.rank_biserial == 1
     assert shifted.wilcoxon_p == pytest.approx(2 / 16)
+
+
+@pytest.mark.filterwarnings("error")
+def test_equal_pairs_are_no_evidence_and_count_in_the_correction():
+    equal = compare_pair([0.5, 0.6, 0.1 + 0.2], [0.5, 0.6, 0.3])
+    assert (equal.wilcoxon_p, equal.t_p) == (1, 1)
+    assert np.isnan([equal.rank_biserial, equal.cohens_dz]).all()
+
+    changed = table({case: value + 0.01 * k for k, (case, value) in enumerate(VALUES.items(), 1)})
+    compared = compare_runs({"a": table(VALUES), "same": table(VALUES), "b": changed}, [DICE], baseline="a")
+    assert compared["wilcoxon_p"].tolist() == [1, 2 / 2**8]
+    assert compared["wilcoxon_p_holm"].tolist() == [1, 2 * 2 / 2**8]  # corrected over two
+
+
+def test_the_family_is_what_is_corrected_for():
+    nan = math.nan
+    assert family_words([0.1, 1], [0.1, 1]) == "all 2 comparisons of this table"
+    assert family_words([0.1, 1, nan], [nan, 1, nan]) == (
+        "the 2 (t-test: 1) of the 3 comparisons of this table that can be tested"
+    )
 
 
 def test_holm_multiplies_the_smallest_by_all_and_keeps_the_order():
@@ -172,8 +202,8 @@ def test_ties_stay_ties_whatever_the_last_bits_are():
 def test_pairs_that_differ_by_rounding_alone_are_equal():
     paired = compare_pair([0.1 + 0.2, 0.5, 0.7], [0.3, 0.4, 0.9])  # 0, 0.1, -0.2
     assert paired.rank_biserial == pytest.approx((1 - 2) / 3)
-    assert math.isnan(compare_pair([0.1 + 0.2, 0.5], [0.3, 0.5]).wilcoxon_p)
-    assert math.isnan(compare_pair([0.0, 0.0], [0.0, 0.0]).wilcoxon_p)
+    assert compare_pair([0.1 + 0.2, 0.5], [0.3, 0.5]).wilcoxon_p == 1
+    assert compare_pair([0.0, 0.0], [0.0, 0.0]).wilcoxon_p == 1
 
 
 def test_small_differences_of_large_values_count():

@@ -4,9 +4,11 @@ from kidney_lab.reporting.runs import read_run, read_runs
 
 def test_one_run_shows_all_its_losses_and_validation_scores(make_run):
     curves = learning_curves([read_run(make_run())])
+    accuracies = [f"{part}/{name}" for part in ("train", "val_patch") for name in ("accuracy", "background_accuracy")]
     assert [(curve.stage, curve.title, curve.legend) for curve in curves] == [
         ("fine", "Loss", [(0, "train/loss"), (1, "val_patch/loss")]),
         ("fine", "Validation Dice", [(0, "val_case/tumor_dice")]),
+        ("fine", "Pixel accuracy (mostly background)", list(enumerate(accuracies))),
     ]
     assert "epoch 1: 0.6 (kept)" in curves[1].svg
 

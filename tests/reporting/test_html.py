@@ -8,7 +8,7 @@ from kidney_lab.errors import InputError
 from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
 
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -65,12 +65,8 @@ def page(make_run, tmp_path: Path) -> Page:
 
 def test_report_and_tables_are_written_into_the_folder(make_run, tmp_path: Path):
     report = write_report([make_run()], tmp_path / "new" / "out")
-    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == [
-        "cases.md",
-        "report.html",
-        "results.json",
-        "scores.md",
-    ]
+    expected = [".report-files.json", "cases.md", "report.html", "results.json", "scores.md", "tables"]
+    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == expected
     assert report.html == tmp_path / "new" / "out" / "report.html"
     assert report.skipped == ()
 
@@ -92,9 +88,9 @@ def test_scores_are_those_of_the_run(page: Page):
         "Cases",
         "Undefined",
     ]
-    assert kidney == ["Kidney and mass", "0.950 [0.950, 0.950]", "0.950", "0.900 [0.900, 0.900]", "4", "0"]
+    assert kidney == ["Kidney and mass", "0.950", "0.950", "0.900", "4", "0"]
     assert tumor[0] == "Tumor"
-    assert tumor[1].startswith("0.700 [")
+    assert tumor[1] == "0.700"
     assert tumor[4:] == ["3", "1"]
 
 
@@ -162,11 +158,13 @@ def test_several_runs_stand_in_one_table(make_run, tmp_path: Path):
 
 def test_runs_on_other_splits_are_said_not_to_compare(make_run, tmp_path: Path):
     runs = [make_run(name, dice={f"case_{name}": 0.5}, data={"name": "kits19", "split_hash": name}) for name in "ab"]
-    assert "not all tested on the same cases" in Page(write_report(runs, tmp_path).html.read_text()).text
+    text = write_report(runs, tmp_path, Choices(mixed=True)).html.read_text()
+    assert "not all tested on the same cases" in Page(text).text
 
 
 def test_folds_that_share_their_test_cases_compare(make_run, tmp_path: Path):
-    runs = [make_run(name, data={"name": "kits19", "split": "kidney_lab", "split_hash": name}) for name in "ab"]
+    split = {"name": "kits19", "split": "kidney_lab"}
+    runs = [make_run(f"{fold}", data={**split, "fold": fold, "split_hash": f"{fold}"}) for fold in (0, 1)]
     assert "not all tested on the same cases" not in Page(write_report(runs, tmp_path).html.read_text()).text
 
 
@@ -195,7 +193,7 @@ def test_editions_are_said_not_to_compare_on_the_page_in_the_table_and_in_the_lo
     for run in runs:
         text = (run / "metrics.csv").read_text()
         (run / "metrics.csv").write_text(text + "case_00001,kidney,dice,0.9\n")
-    report = write_report(runs, tmp_path / "out")
+    report = write_report(runs, tmp_path / "out", Choices(mixed=True))
     for text in (Page(report.html.read_text()).text, report.scores.read_text(), caplog.text):
         assert "KiTS19's kidney label contains the cysts" in text
 
@@ -224,9 +222,9 @@ def test_runs_are_compared_with_the_first_on_the_page_and_in_markdown(make_run, 
     page = Page(report.html.read_text())
     header, dice, surface = page.tables["differences-table"]
     assert header[:3] == ["Run", "Score", "Difference, mean [95% CI]"]
-    assert dice[:4] == ["nnunet", "Tumor: Dice ↑", "+0.050 [+0.050, +0.050]", "3 of 4"]
-    assert dice[4] == "0.250 (0.250)"  # all three of one sign: 2 of 8; the other difference is none, and no test
-    assert surface[4:] == ["— (—)", "— (—)", "—", "—"]
+    assert dice[:4] == ["nnunet", "Tumor: Dice ↑", "+0.050", "3 of 4"]
+    assert dice[4] == "0.250 (0.500)"  # all three of one sign: 2 of 8; the other difference is none, and counts
+    assert surface[4:] == ["1.000 (1.000)", "1.000 (1.000)", "—", "—"]
     for text in (page.text, report.scores.read_text()):
         assert "Differences to unet3d-kits19" in text
         assert "Not scored for every case by every run, so not compared: Kidney and mass: Dice" in text
@@ -234,7 +232,8 @@ def test_runs_are_compared_with_the_first_on_the_page_and_in_markdown(make_run, 
 
 
 def test_runs_on_other_cases_are_said_not_to_be_compared_everywhere(make_run, make_scores, tmp_path: Path, caplog):
-    report = write_report([make_run(dice={"case_00009": 0.5}), make_scores()], tmp_path / "out")
+    runs = [make_run(dice={"case_00009": 0.5}), make_scores()]
+    report = write_report(runs, tmp_path / "out", Choices(mixed=True))
     page = Page(report.html.read_text())
     assert "differences-table" not in page.tables
     for text in (page.text, report.scores.read_text(), caplog.text):
@@ -261,7 +260,7 @@ def test_annotators_are_a_row_of_the_scores_and_of_no_test(make_run, make_scores
     assert [row[:3] for row in page.tables["score-table"]][2:] == [
         ["human agreement", "Kidney and mass", "—"],
         ["unet3d-kits19", "Tumor", page.tables["score-table"][3][2]],
-        ["human agreement", "Tumor", "0.960 [0.960, 0.960]"],
+        ["human agreement", "Tumor", "0.960"],
     ]
     assert page.open == []
     for text in (page.text, report.scores.read_text()):
@@ -279,7 +278,7 @@ def test_scores_by_tumor_size_follow_where_strata_are_known(make_run, make_score
         ["Stratum", "Cases", "Dice ↑, mean [95% CI]"],
         ["<=2 cm", "1", "0.900"],
         ["2-4 cm", "0", "no case in this stratum"],
-        ["4-7 cm", "2", "0.600 [0.500, 0.700]"],
+        ["4-7 cm", "2", "0.600"],
         [">7 cm", "1", "—"],
     ]
     assert "Tumor scores by tumor size" in page.text

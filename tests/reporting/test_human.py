@@ -18,6 +18,22 @@ def test_what_annotators_agree_on_is_read_and_said_to_be_of_contours(agreement, 
     assert "not detection" in sentence
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("kits19", "on 2 cases, 1 of them among those scored here. They"),
+        ("kits21", "on 2 cases, 1 of them among those scored here. They"),
+        ("phantom", "on 2 cases, 0 of them among those scored here; those of phantom are no patients of kits23. They"),
+        (None, "on 2 cases, 1 of them among those scored here. They"),
+    ],
+)
+def test_cases_are_the_same_only_in_editions_of_one_dataset(agreement, make_run, data, expected):
+    (agreement / "agreement.json").write_text('{"surface": "surfel", "data": "kits23"}')
+    run = read_run(make_run(data={} if data is None else {"name": data}))
+
+    assert expected in HumanAgreement.read(agreement).words([run])
+
+
 def test_a_folder_without_agreement_is_refused(agreement, make_run):
     with pytest.raises(InputError, match=r"human=.*run holds no agreement of annotators \(no agreement.json\): name a"):
         HumanAgreement.read(make_run())
@@ -41,3 +57,12 @@ def test_an_agreement_with_another_surface_is_said_to_be_no_ceiling(agreement, m
     assert "made with surface=voxel, those of unet3d-kits19 with another, so they cannot be compared" in sentence
     (agreement / "agreement.json").write_text(json.dumps({"surface": "surfel"}))
     assert "surface=" not in HumanAgreement.read(agreement).words([run])
+
+
+def test_the_scores_of_a_table_are_means_over_the_annotators_cases(agreement):
+    keys = [("tumor", "dice", "case"), ("tumor", "jaccard", "case"), ("kidney", "dice", "case"), (None, "gflops", None)]
+    scores = HumanAgreement.read(agreement).scores([*keys, ("tumor", "dice", "pooled")])
+
+    assert list(scores) == keys[:2]
+    assert (scores[keys[0]].mean, scores[keys[0]].n) == (pytest.approx(0.96), 2)
+    assert scores[keys[1]].mean == pytest.approx(0.96 / (2 - 0.96))

@@ -76,8 +76,26 @@ def test_one_run_shows_the_heat_maps_of_worst_median_and_best_case(make_run):
     assert panels[0].caption.startswith("Worst case: case_00002, the slices with most kidney and most tumor.")
 
 
-def test_several_runs_and_one_without_scores_show_no_heat_maps(make_run):
-    runs, _ = read_runs([keep_heatmaps(make_run(name), "case_00001") for name in "ab"])
+def test_several_runs_show_the_worst_and_the_median_heat_map_of_each_method_that_has_any(make_run, write_row):
+    scores = {f"case_0000{n}": {("tumor", "dice"): n / 10} for n in (1, 2, 3)}
+    seeds = [write_row(f"{n}", "ERNet", scores, table="ernet/table1", overrides=[f"seed={n}"]) for n in (0, 1)]
+    paths = [make_run("plain", name="plain"), *(keep_heatmaps(path, *scores) for path in seeds)]
+    paths.append(keep_heatmaps(make_run("own", name="own"), "case_00001"))
 
-    assert heatmap_panels(runs) == []
+    panels = heatmap_panels(read_runs(paths)[0])
+
+    assert [base64.b64decode(panel.png) for panel in panels] == [b"case_00001", b"case_00002", b"case_00001"]
+    assert panels[0].caption.startswith("ERNet (0), worst case: case_00001, the slices")
+    assert panels[1].caption.startswith("ERNet (0), median case: case_00002, the slices")
+    assert panels[2].caption.startswith("own, worst case of the 1 cases with a picture: case_00001")
+    assert all(panel.caption.endswith("Others lie in heatmaps/ of the run.") for panel in panels)
+
+
+def test_heat_maps_of_many_methods_are_those_of_the_first(make_run):
+    runs, _ = read_runs([keep_heatmaps(make_run(name, name=name), "case_00001") for name in "abcdef"])
+
+    assert [panel.caption[0] for panel in heatmap_panels(runs)] == ["a", "b", "c", "d"]
+
+
+def test_a_run_without_scores_shows_no_heat_maps(make_run):
     assert heatmap_panels([read_run(make_run("c", dice={}))]) == []

@@ -30,6 +30,7 @@ def test_each_run_has_its_own_colour(make_run):
     runs, _ = read_runs([make_run("a", seed=0), make_run("b", seed=1)])
     groups = ET.fromstring(score_plot({run.name: run.metrics for run in runs}, "surface_dice")).findall("g")
     assert [group.get("class") for group in groups] == ["c0", "c1", "c0", "c1"]
+    assert [group.get("data-run") for group in groups] == [runs[0].name, runs[1].name] * 2
 
 
 def tidy(values, metric="dice"):
@@ -48,7 +49,7 @@ def test_equal_scores_are_drawn_without_a_violin():
     picture = score_plot({"run": tidy([0.7] * 6)}, "dice")
 
     assert len(shapes(picture, "circle", "dot")) == 6
-    assert not shapes(picture, "path", "violin")
+    assert not shapes(picture, "polygon", "violin")
 
 
 def test_an_axis_of_millimetres_covers_its_values():
@@ -65,6 +66,20 @@ def test_line_goes_through_its_points_and_stresses_the_kept_epoch():
     assert len(line.get("points").split()) == 3
     (kept,) = shapes(picture, "circle", "dot marked")
     assert kept.findtext("title") == "train/loss, epoch 1: 1 (kept)"
+
+
+def test_the_line_of_a_seed_is_thin_and_has_no_dots():
+    seed = Series("Baseline", 1, [0, 1], [2.0, 1.0], is_seed=True)
+    (group,) = ET.fromstring(line_plot([seed], title="Loss (train/loss)")).findall("g")
+
+    assert [shape.get("class") for shape in group] == ["line seed"]
+    assert (group.get("class"), group.get("data-run")) == ("c1", "Baseline")
+
+
+def test_both_axes_are_named():
+    picture = line_plot([Series("a", 0, [0], [1.0])], title="Loss (train/loss)")
+
+    assert [title.text for title in shapes(picture, "text", "axis")] == ["Epoch", "Loss (train/loss)"]
 
 
 def test_a_single_epoch_can_be_drawn():

@@ -4,9 +4,11 @@ import pytest
 
 from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
+from kidney_lab.reporting.human import HumanAgreement
 from kidney_lab.reporting.measured import experiment_of, measured_rows
 from kidney_lab.reporting.published import published_sections
 from kidney_lab.reporting.runs import read_run
+from kidney_lab.reporting.sections import section_markdown
 
 KITS19 = {"name": "kits19", "synthesized": False, "split_hash": "a"}
 PHANTOM = {"name": "phantom", "synthesized": True, "split_hash": "b"}
@@ -53,22 +55,39 @@ def test_seeds_are_averaged_case_by_case_and_stand_beside_what_is_published(make
     table = cells(section)
     # c1: (0.6 + 0.8) / 2 = 0.7, c2: 0.9, c3: 0.5 by the second run alone, c4: undefined; their mean is 0.7.
     assert table[1][:3] == ("PM", "Tumor", "Dice ↑")
-    assert table[1][3].startswith("0.700 [")
-    assert table[1][4:] == ("2", "3", "0.8000", "-0.100")
-    assert table[0] == ("PM", "Kidney and mass", "Dice ↑", "0.900 [0.900, 0.900]", "2", "4", "0.9500", "-0.050")
+    assert table[1][3] == "0.700"
+    # The runs' own means are 0.75, of c1 and c2, and 2.2 / 3 = 0.7333: their standard deviation is 0.0167 / sqrt(2).
+    assert table[1][4:] == ("2", "3", "0.8000", "-0.100", "0.012", "0.700")
+    assert table[0] == (
+        "PM",
+        "Kidney and mass",
+        "Dice ↑",
+        "0.900",
+        "2",
+        "4",
+        "0.9500",
+        "-0.050",
+        "0.000",
+        "0.900",
+    )
     # (0.9 + 0.7) / 2, (0.9 + 0.9) / 2, (0.9 + 0.5) / 2: 0.8
     assert table[2][:3] == ("PM", "", "Mean Dice")
-    assert table[2][3].startswith("0.800 [")
-    assert table[2][4:] == ("2", "3", "0.8750", "-0.075")
+    assert table[2][3] == "0.800"
+    assert table[2][4:8] == ("2", "3", "0.8750", "-0.075")
+    assert section.header[-2:] == ("SD of runs", "Median")
+    assert (
+        "averaged over the runs case by case, and the mean and its interval are over the cases"
+        in (section.explanations[0])
+    )
 
 
 def test_rows_without_runs_and_numbers_that_only_the_paper_has_stand_alone(make_row, experiments):
     (section,) = published_sections([read_run(make_row("a", "PM", {"c1": 0.5, "c2": 0.7}))], experiments)
 
     assert cells(section)[3:] == [
-        ("PM", "", "Leaderboard rank", "—", "—", "—", "23", "—"),
-        ("nnU-Net", "Tumor", "Dice ↑", "—", "—", "—", "0.8554", "—"),
-        ("nnU-Net", "Tumor", "Dice ↑", "—", "—", "—", "0.9000", "—"),
+        ("PM", "", "Leaderboard rank", "—", "—", "—", "23", "—", "—"),
+        ("nnU-Net", "Tumor", "Dice ↑", "—", "—", "—", "0.8554", "—", "—"),
+        ("nnU-Net", "Tumor", "Dice ↑", "—", "—", "—", "0.9000", "—", "—"),
     ]
     assert [row.kind for row in section.rows] == ["group", "", "", "", "group", ""]
     assert section.notes == []
@@ -78,9 +97,9 @@ def test_a_row_that_is_not_in_the_paper_has_what_was_measured(make_row, experime
     (section,) = published_sections([read_run(make_row("a", "extra: no prior", {"c1": 0.5, "c2": 0.5}))], experiments)
 
     assert cells(section)[-3:] == [
-        ("extra: no prior", "Kidney and mass", "Dice ↑", "0.900 [0.900, 0.900]", "1", "2", "—", "—"),
-        ("extra: no prior", "Tumor", "Dice ↑", "0.500 [0.500, 0.500]", "1", "2", "—", "—"),
-        ("extra: no prior", "", "Mean Dice", "0.700 [0.700, 0.700]", "1", "2", "—", "—"),
+        ("extra: no prior", "Kidney and mass", "Dice ↑", "0.900", "1", "2", "—", "—", "0.900"),
+        ("extra: no prior", "Tumor", "Dice ↑", "0.500", "1", "2", "—", "—", "0.500"),
+        ("extra: no prior", "", "Mean Dice", "0.700", "1", "2", "—", "—", "0.700"),
     ]
 
 
@@ -88,7 +107,9 @@ def test_a_table_of_which_nothing_is_published_shows_the_dice_of_every_region(ma
     run = read_run(make_row("a", "mine", {"c1": 0.5, "c2": 0.5}, table="own/t9"))
     (section,) = published_sections([run], experiments)
 
-    assert section.title == "Beside the paper: own/t9"
+    assert section.title == "Measured: own/t9"
+    assert section.header == ("Row", "Region", "Metric", "Measured [95% CI]", "Runs", "Cases", "Median")
+    assert "published" not in section.caption
     assert [row[:3] for row in cells(section)] == [
         ("mine (kits19)", "Kidney and mass", "Dice ↑"),
         ("mine (kits19)", "Tumor", "Dice ↑"),
@@ -99,11 +120,11 @@ def test_a_table_of_our_own_has_the_scores_of_the_paper_s_tables(make_row, exper
     run = read_run(make_row("a", "mine", {"c1": 0.5, "c2": 0.5}, table="paper/own"))
     (section,) = published_sections([run], experiments)
 
-    assert section.title == "Beside the paper: paper/own"
+    assert section.title == "Measured: paper/own"
     assert [row[1:4] for row in cells(section)] == [
-        ("Kidney and mass", "Dice ↑", "0.900 [0.900, 0.900]"),
-        ("Tumor", "Dice ↑", "0.500 [0.500, 0.500]"),
-        ("", "Mean Dice", "0.700 [0.700, 0.700]"),
+        ("Kidney and mass", "Dice ↑", "0.900"),
+        ("Tumor", "Dice ↑", "0.500"),
+        ("", "Mean Dice", "0.700"),
     ]
     assert "Jaccard" not in section.caption
 
@@ -116,7 +137,7 @@ def test_the_jaccard_index_that_a_table_publishes_comes_of_each_case_s_dice(make
 
     # 0.5 / 1.5 = 1 / 3 and 0.8 / 1.2 = 2 / 3; out of the mean Dice it would be 0.65 / 1.35 = 0.481
     (row,) = cells(section)
-    assert row[3].startswith("0.500 [0.333, 0.667]")
+    assert row[3] == "0.500"
     assert "D / (2 - D), where it was not scored itself" in section.caption
 
 
@@ -208,7 +229,7 @@ def test_numbers_that_no_method_can_have_are_marked_and_explained(make_row, expe
     report = write_report([run], tmp_path / "out", Choices(experiments=experiments))
     assert report.published is not None
     assert f"\n{sentence}\n" in report.published.read_text()
-    assert "| PM | Tumor | Dice \N{UPWARDS ARROW} | 0.600 [0.500, 0.700] | 1 | 2 | \N{DAGGER} 0.8000 | -0.200 |" in (
+    assert "| PM | Tumor | Dice \N{UPWARDS ARROW} | 0.600 | 1 | 2 | \N{DAGGER} 0.8000 | -0.200 |" in (
         report.published.read_text()
     )
     html = report.html.read_text()
@@ -238,6 +259,33 @@ def test_a_second_number_of_a_row_stands_beside_the_runs_of_the_first(make_row, 
     assert cells(section)[1][3] == "0.500"
     title = "PM (conclusion) (phantom, SYNTHESIZED)"
     assert cells(section)[-2:] == [
-        (title, "Tumor", "Dice ↑", "0.500", "1", "1", "0.7000", "-0.200"),
-        (title, "", "Mean Dice", "0.700", "1", "1", "0.8000", "-0.100"),
+        (title, "Tumor", "Dice ↑", "0.500", "1", "1", "0.7000", "-0.200", "0.500"),
+        (title, "", "Mean Dice", "0.700", "1", "1", "0.8000", "-0.100", "0.700"),
     ]
+
+
+def test_annotators_are_a_column_of_the_table(make_row, experiments, agreement):
+    runs = [read_run(make_row("a", "PM", {"c1": 0.5, "c2": 0.7}))]
+    (section,) = published_sections(runs, experiments, HumanAgreement.read(agreement))
+
+    assert section.explanations[0].startswith("Human agreement: annotators against each other on 2 cases, 0 of them")
+    place = section.header.index("Human [95% CI]")
+    assert [row[place] for row in cells(section)] == [
+        "—",
+        "0.960",
+        "—",
+        "—",
+        "0.960",
+        "—",
+    ]
+
+
+def test_the_best_measured_value_of_a_score_is_bold_among_runs_on_the_same_data(make_row, experiments):
+    runs = [make_row("a", "PM", {"c1": 0.5, "c2": 0.7}), make_row("b", "extra: x", {"c1": 0.5, "c2": 0.9})]
+    runs += [make_row("c", "extra: y", {"c1": 0.9, "c2": 0.9}, data=PHANTOM)]
+    (section,) = published_sections([read_run(run) for run in runs], experiments)
+
+    bold = {tuple(section.rows[row].cells[:3]) for row, column in section.best if column == 3}
+    # Kidneys are alike; the extra row is better at tumors; that on other data is set against nothing.
+    assert bold == {("extra: x", "Tumor", "Dice ↑")}
+    assert "| extra: x | Tumor | Dice ↑ | **0.700** |" in "\n".join(section_markdown(section))

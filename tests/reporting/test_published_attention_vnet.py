@@ -1,7 +1,7 @@
 import pytest
 
 from kidney_lab.composition.search_path import config_folder
-from kidney_lab.reporting.published import read_published
+from kidney_lab.reporting.published_scores import read_published
 
 FILE = config_folder().parent / "experiments" / "attention_vnet" / "published.json"
 

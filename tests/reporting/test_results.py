@@ -42,8 +42,8 @@ def test_a_run_that_was_compared_carries_its_differences(make_run, make_scores, 
     dice = differences["scores"]["tumor"]["dice"]
     assert (dice["mean"], dice["n"], dice["n_undefined"]) == (0.05, 3, 1)
     assert dice["wilcoxon_p"] == 0.25  # all three of one sign: 2 of 8
-    assert dice["wilcoxon_p_holm"] == 0.25  # the other comparison has no difference at all, and no test
-    assert differences["scores"]["tumor"]["surface_dice"]["wilcoxon_p"] is None
+    assert dice["wilcoxon_p_holm"] == 0.5  # the other comparison has no difference at all, and counts
+    assert differences["scores"]["tumor"]["surface_dice"]["wilcoxon_p"] == 1
 
 
 def test_scores_by_stratum_are_kept(make_scores, tmp_path):

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 from scipy.stats import ttest_rel, wilcoxon
 
+from kidney_lab.reporting.contents import Choices, collect
 from kidney_lab.reporting.row_differences import between_section, choose_pairs, row_differences
 from kidney_lab.reporting.row_groups import row_groups
 from kidney_lab.reporting.runs import read_runs
@@ -66,14 +68,16 @@ def test_the_table_is_corrected_over_all_its_pairs_and_counts_cases_and_runs(gro
     assert first[:2] == ["B minus A", "Tumor: Dice ↑"]
     assert first[2].startswith("+0.300 [+")
     # t of B - A: mean 0.3, standard deviation 0.158, 5 cases: t = 4.243, p = 0.0132, the smaller of two
-    assert first[3:] == ["5 of 5", "2 and 1", "0.062 (0.125)", "0.013 (0.026)"]
+    assert first[3:7] == ["5 of 5", "2 and 1", "0.062 (0.125)", "0.013 (0.026)"]
     assert second[0] == "C minus A"
     assert second[4] == "1 and 1"
     p = wilcoxon([0.1, 0.2, -0.1, 0.4, 0.6]).pvalue
     assert second[5] == f"{p:.3f} ({max(p, 0.125):.3f})"
     t = ttest_rel([0.2, 0.3, 0.0, 0.5, 0.7], [0.1] * 5).pvalue
     assert second[6] == f"{t:.3f} ({t:.3f})"
-    assert section.header[-2:] == ("Wilcoxon p (Holm)", "t-test p (Holm)")
+    assert section.header[5:] == ("Wilcoxon p (Holm)", "t-test p (Holm)", "Rank-biserial r", "Cohen's dz")
+    # C - A: of the ranks 1.5, 3, -1.5, 4, 5 are 13.5 and 1.5 of 15; mean 0.24, standard deviation 0.27
+    assert (first[7:], second[7:]) == (["1.00", "1.90"], ["0.80", "0.89"])
     assert "of the paired t-test" in section.caption
     assert [row.kind for row in section.rows] == ["group", "group"]
     assert section.title == "Between the rows: own/t on kits19"
@@ -104,7 +108,28 @@ def test_the_experiment_chooses_the_pairs(group_of):
     assert choose_pairs(group) == [("B", "A"), ("C", "B"), ("C", "A"), ("D", "A")]
     section = between_section(group)
     assert [row[0] for row in cells(section)] == ["B minus A", "C minus B", "C minus A"]
-    assert section.notes == ["Not compared for want of runs with the same settings: D minus A."]
+    assert section.notes == ["Not compared, since the report has no scored runs of them on this data: D."]
+
+
+def test_a_baseline_of_the_user_goes_before_the_experiment(group_of):
+    rows = [(row, [0.1, 0.2, 0.3, 0.4, 0.5], {"compare": {"B": "A"}}) for row in "ABC"]
+    group = group_of(*rows)
+
+    assert choose_pairs(replace(group, baseline="C")) == [("A", "C"), ("B", "C")]
+    assert choose_pairs(replace(group, baseline="of another table")) == [("B", "A")]
+
+
+def test_a_baseline_may_be_a_row_of_several_seeds(write_row, tmp_path):
+    scores = {case: {("tumor", "dice"): 0.5} for case in CASES}
+    paths = [write_row(f"{row}{k}", row, scores, table="own/t", seed=k) for row in "ABC" for k in range(2)]
+    contents = collect(paths, Choices(baseline="B", experiments=tmp_path))
+
+    (between,) = [section for section in contents.sections if section.id.startswith("between")]
+    assert [row[0] for row in cells(between)] == ["A minus B", "C minus B"]
+    assert contents.differences is None  # single seeds are no methods
+    named = collect(paths, Choices(baseline=str(paths[2]), experiments=tmp_path))
+    assert named.differences is not None
+    assert len(named.differences.table) == 5
 
 
 def test_without_a_choice_every_row_is_compared_with_the_first(group_of):

@@ -1,4 +1,6 @@
 import json
+import math
+import statistics
 
 import pytest
 
@@ -6,7 +8,7 @@ from kidney_lab.metrics import metrics_frame
 from kidney_lab.metrics.strata import strata_frame, write_strata
 from kidney_lab.reporting.measured import measured_rows
 from kidney_lab.reporting.published import published_sections
-from kidney_lab.reporting.row_scores import case_values, row_scores
+from kidney_lab.reporting.row_scores import case_values, row_scores, spread_of_runs
 from kidney_lab.reporting.runs import read_runs
 
 SMALL = {"c1": True, "c2": True, "c3": False, "c4": None}
@@ -67,7 +69,7 @@ def test_gains_stand_in_the_table_where_the_paper_prints_them_and_are_explained(
 
     assert [row.cells[0] for row in section.rows] == ["V-Net"]
     assert section.rows[0].cells[2:] == [
-        *("Dice, by how much that of Improved V-Net is larger", "0.100 [0.100, 0.100]", "1", "4", "0.0670", "+0.033"),
+        *("Dice, by how much that of Improved V-Net is larger", "0.100", "1", "4", "0.0670", "+0.033", "0.100"),
     ]
     assert "A gain is the difference of two rows, of scores case by case" in section.caption
     assert "machine" not in section.caption
@@ -109,3 +111,38 @@ def test_a_score_of_no_region_is_the_mean_over_the_regions_whose_dice_the_table_
 
     assert case_values(frame, keys[2], keys).tolist() == [pytest.approx(0.7)]
     assert case_values(frame, keys[2], keys[2:]).empty
+
+
+def test_the_spread_of_runs_is_the_standard_deviation_of_their_own_means(rows):
+    key, nan = ("tumor", "dice", "case"), float("nan")
+    runs = rows(
+        ("A", [0.2, 0.4, 0.6, 0.8], {}),
+        ("A", [0.4, 0.6, 0.8, nan], {}),
+        ("A", [0.9, 0.9, 0.9, 0.9], {}),
+        ("B", [0.9, 0.9, 0.9, 0.9], {}),
+    )
+    (table,) = measured_rows(runs).values()
+
+    assert spread_of_runs(table[0], key, [key]) == pytest.approx(statistics.stdev([0.5, 0.6, 0.9]))
+    assert math.isnan(spread_of_runs(table[1], key, [key]))
+    parameters = (None, "parameters_in_millions", None)
+    assert spread_of_runs(table[0], parameters, [parameters]) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_spread_of_a_pooled_score_is_over_the_runs_pooled_scores(write_row):
+    counts = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+    paths = [
+        write_row(
+            f"{k}",
+            "A",
+            {c: {("tumor", n): v for n, v in zip(counts, of, strict=True)} for c, of in by.items()},
+            table="p/t",
+            seed=k,
+        )
+        for k, by in enumerate([{"c1": (1, 1, 0, 8), "c2": (3, 0, 2, 5)}, {"c1": (2, 0, 0, 8), "c2": (4, 0, 0, 6)}])
+    ]
+    (table,) = measured_rows(read_runs(paths)[0]).values()
+    key = ("tumor", "dice", "pooled")
+
+    # 2 * 4 / (2 * 4 + 1 + 2) = 8 / 11, and 1
+    assert spread_of_runs(table[0], key, [key]) == pytest.approx(statistics.stdev([8 / 11, 1]))

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,50 @@ def test_what_is_no_run_is_skipped_with_the_reason(make_run, tmp_path: Path):
     assert len(runs) == 1
     assert "nothing is no run folder: it has no config.yaml." in skipped[0]
     assert "broken cannot be read as a run folder" in skipped[1]
+
+
+@pytest.mark.parametrize("text", ["model: [unet\n", "- a\n", "model: ${a\n", "\tmodel: 1\n"])
+def test_a_run_with_a_damaged_configuration_is_skipped_in_one_sentence(make_run, text: str):
+    whole, damaged = make_run("whole"), make_run("damaged")
+    (damaged / "config.yaml").write_text(text)
+
+    runs, skipped = read_runs([whole, damaged])
+
+    assert [run.path for run in runs] == [whole]
+    assert len(skipped) == 1
+    assert re.search(r"damaged cannot be read as a run folder: .*\w", skipped[0])
+    assert "\n" not in skipped[0]
+
+
+def test_settings_are_read_once_and_numbers_are_numbers(make_run, monkeypatch):
+    paths = [make_run(name) for name in ("a", "b")]
+    for path in paths:
+        (path / "config.yaml").write_text("lr: 1.0e-05\nmodel:\n  name: unet\n")
+    runs, _ = read_runs(paths)
+    monkeypatch.setattr("kidney_lab.reporting.runs.yaml.load", None)
+
+    assert [run.name for run in runs] == ["unet3d-kits19 (a)", "unet3d-kits19 (b)"]  # renamed copies of what was read
+    assert runs[0].settings == {"lr": 1e-5, "model": {"name": "unet"}}
+
+
+def test_scores_that_runs_keep_of_their_stages_are_no_runs(make_run, make_scores):
+    run = make_run()
+    for name in ("stages/fine", "unprocessed", "evaluated"):
+        (make_scores(f"run/{name}") / "summary.json").touch()
+    (run / "evaluated" / "evaluation.json").write_text('{"score": "kits19"}')
+
+    runs, skipped = read_runs([run, *sorted(run.rglob("*"))])
+
+    assert [found.path for found in runs] == [run, run / "evaluated"]
+    assert skipped == [f"3 folders inside run folders, such as {run / 'stages'}: name the runs."]
+
+
+def test_files_among_the_paths_are_passed_over(make_run, tmp_path: Path):
+    for name in ("multirun.yaml", "sweep.csv"):
+        (tmp_path / name).touch()
+    runs, skipped = read_runs([tmp_path / "multirun.yaml", make_run(), tmp_path / "sweep.csv"])
+
+    assert (len(runs), skipped) == (1, [])
 
 
 @pytest.mark.parametrize("paths", [[], ["nothing"]])
@@ -99,3 +144,16 @@ def test_a_damaged_record_of_an_evaluation_is_told(make_scores, text):
     (folder / "evaluation.json").write_text(text)
     with pytest.raises(InputError, match=r"evaluation\.json cannot be read: .*; score the cases again"):
         read_run(folder)
+
+
+def test_a_run_of_another_tool_s_predictions_is_named_without_overrides_that_trained_nothing(make_run):
+    made = [make_run("a", overrides=["seed=0"], seed=0), make_run("b", overrides=["seed=1"], seed=1)]
+    other = make_run(
+        "c", name="nnU-Net-phantom", predictions="pred", overrides=["task=predictions", "predictions=pred"]
+    )
+
+    runs, _ = read_runs([*made, other])
+
+    assert [run.untrained for run in runs] == [False, False, True]
+    assert runs[-1].name == "nnU-Net-phantom"
+    assert runs[0].name.endswith("(seed=0)")

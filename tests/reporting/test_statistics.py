@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from kidney_lab.reporting.statistics import bootstrap_interval
+from kidney_lab.reporting.statistics import bootstrap_interval, pooled_interval
 
 VALUES = np.random.default_rng(0).beta(8, 2, size=40)
 
@@ -41,13 +41,34 @@ def test_undefined_values_are_left_out_and_counted():
 
 
 def test_equal_values_have_an_interval_of_no_width():
-    interval = bootstrap_interval([0.5, 0.5, 0.5])
+    interval = bootstrap_interval([0.5] * 5)
     assert (interval.low, interval.mean, interval.high) == (0.5, 0.5, 0.5)
 
 
-@pytest.mark.parametrize("values", [[], [0.5], [0.5, math.nan]])
-def test_fewer_than_two_values_have_no_interval(values):
+@pytest.mark.parametrize("values", [[], [0.5], [0.5, math.nan], [0.3, 0.7], [0.2, 0.4, 0.6, 0.8, math.nan]])
+def test_fewer_than_five_values_have_no_interval(values):
     interval = bootstrap_interval(values)
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
-    assert interval.mean == 0.5 or not values
+    assert interval.mean == pytest.approx(0.5) or not values
+    assert not math.isnan(bootstrap_interval([0.1, *VALUES[:4]]).low)
+
+
+def test_pooled_score_of_equal_cases_is_theirs_and_its_interval_that_of_resampled_cases():
+    rng = np.random.default_rng(1)
+    found = rng.integers(50, 100, size=30)
+    counts = np.stack([found, np.zeros(30, int), 100 - found, np.full(30, 900)], axis=1)  # every kidney has 100 voxels
+
+    pooled, mean = pooled_interval(counts, "sensitivity"), bootstrap_interval(found / 100)
+    # with references of one size the pooled sensitivity is the mean of the cases'
+    assert (pooled.mean, pooled.n) == (pytest.approx(mean.mean), 30)
+    assert (pooled.low, pooled.high) == pytest.approx((mean.low, mean.high), abs=0.005)
+    assert pooled == pooled_interval(counts, "sensitivity")
+
+
+def test_pooled_score_weighs_large_cases_more_and_is_undefined_without_voxels():
+    counts = np.array([[900, 0, 100, 0], [0, 0, 10, 990]])
+
+    assert pooled_interval(counts, "sensitivity").mean == 900 / 1010
+    assert math.isnan(pooled_interval(np.repeat(counts, 2, axis=0), "sensitivity").low)  # of four cases
+    assert math.isnan(pooled_interval(np.zeros((3, 4), int), "f1").mean)

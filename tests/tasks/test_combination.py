@@ -34,11 +34,11 @@ def composed(*overrides):
     "overrides",
     [
         [],
-        ["+trainer.strategy=ddp"],
+        ["trainer.strategy=ddp"],
         ["model.coarse=false"],
         ["data=kits19"],
         ["model.adversarial=none", "loss.difficulty=false"],
-        ["+trainer.strategy=ddp", "model.adversarial=none", "loss.difficulty=false"],
+        ["trainer.strategy=ddp", "model.adversarial=none", "loss.difficulty=false"],
     ],
 )
 def test_its_settings_work(overrides):
@@ -48,9 +48,9 @@ def test_its_settings_work(overrides):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["+model.stages.kidney.enabled=false"], r"model\.combine needs the stages kidney, which are not enabled"),
+        (["+model.stages.kidney.enabled=false"], r"model\.combination needs the stages kidney, which are not enabled"),
         (["model.roi_size=[30,30]"], r"network of the stage coarse cannot take"),
-        (["+trainer.strategy=ddp_spawn"], r"choose trainer\.strategy=ddp_find_unused_parameters_true"),
+        (["trainer.strategy=ddp_spawn"], r"choose trainer\.strategy=ddp_find_unused_parameters_true"),
         (["model.discriminator_channels=[2,4,4,8,8,8,8]"], r"The discriminators of the stage kidney cannot take"),
         (["model.discriminator.lr=-1"], r"check optimizer\.\*, scheduler\.\*, model\.discriminator\.\* and model\.lr"),
         (["model.stages.coarse.enabled=false"], r"stage kidney takes from the stage coarse, which is not enabled"),
@@ -184,9 +184,14 @@ def test_a_stage_is_scored_by_the_regions_that_it_predicts(tmp_path, stage, regi
     config = composed()
     plain = OmegaConf.to_container(OmegaConf.masked_copy(config, ["model", "data", "view"]), resolve=False)
     stages = {
-        name: {"module": {"output": plain["model"]["stages"][name]["module"]["output"]}}
+        name: {
+            "module": {"output": plain["model"]["stages"][name]["module"]["output"] | {"labels": ["kidney", "tumor"]}}
+        }
         for name in ("coarse", "kidney", "tumor")
     }
     OmegaConf.save({"model": {"stages": stages}}, tmp_path / "config.yaml")
+    (tmp_path / "run.json").write_text("{}")
 
-    assert predicted_regions(tmp_path, stage, SimpleNamespace(regions=regions)) == expected
+    predicted = predicted_regions(tmp_path, SimpleNamespace(regions=regions))
+
+    assert predicted[tmp_path / "stages" / stage] == tuple(expected)

@@ -25,6 +25,7 @@ from kidney_lab.metrics.table import read_metrics
 from kidney_lab.networks.slice_rois import paste
 from kidney_lab.tasks.settings import check_settings
 from kidney_lab.tasks.testing import segment_scored_cases
+from kidney_lab.tasks.values import check_values
 
 
 def composed(*overrides):
@@ -34,6 +35,12 @@ def composed(*overrides):
         config = compose("config", overrides=everything, return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     return config
+
+
+def check(*overrides):
+    config = composed(*overrides)
+    check_values(config)
+    check_settings(config)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +53,7 @@ def composed(*overrides):
     ],
 )
 def test_its_settings_work(overrides):
-    check_settings(composed(*overrides))
+    check(*overrides)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,7 @@ def test_settings_that_cannot_work_are_refused(overrides, message):
     from kidney_lab.composition.messages import USER_ERRORS, describe
 
     with pytest.raises(USER_ERRORS) as caught:
-        check_settings(composed(*overrides))
+        check(*overrides)
     with pytest.raises(InputError, match=message):
         raise InputError(describe(caught.value, []))
 
@@ -96,7 +103,7 @@ def test_the_paper_s_size_asks_for_weights_that_are_not_there(tmp_path, monkeypa
     with pytest.raises(
         InputError, match=r"model\.weights=coco with model\.backbone=resnet101 needs resnet101-\S+\.pth"
     ):
-        check_settings(composed("data=kits19", "preset=full"))
+        check("data=kits19", "preset=full")
 
 
 @pytest.mark.parametrize(("weights", "norm"), [("none", "group"), ("imagenet", "frozen_batch")])

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kidney_lab.metrics.scoring import MASK_METRICS
+from kidney_lab.metrics.scoring import MASK_METRICS, METRICS_VERSION
 from kidney_lab.metrics.strata import read_strata
 from kidney_lab.metrics.table import read_metrics
 
@@ -89,6 +89,7 @@ def test_nnunet_s_folders_get_scores_strata_and_tables(folders, command):
     record = json.loads((out / "evaluation.json").read_text())
     assert record["metrics"] == ["dice", "surface_dice"]
     assert record["empty"] == []
+    assert record["metrics_version"] == METRICS_VERSION
 
 
 def test_training_code_is_not_imported(folders):

@@ -50,6 +50,13 @@ def test_shards_on_several_machines_make_the_store_of_one_process(command, tmp_p
         np.testing.assert_array_equal(store[name].foreground(1), expected[name].foreground(1))
 
 
+def test_an_ensemble_of_finished_runs_prepares_nothing_and_says_what_to_do(command, tmp_path):
+    result = command(*SMOKE, "model=transfer_ensemble", "model.member_runs=[a,b]", cwd=tmp_path, check=False)
+
+    assert result.returncode == 2
+    assert "(model.member_runs) has no stage to prepare cases for: leave out task=prepare and start" in result.stderr
+
+
 def test_what_a_shard_left_undone_a_rerun_takes_up(command, tmp_path):
     command(*SMOKE, "shard=2/2", cwd=tmp_path)  # the other one died
     half = prepared(tmp_path).cases

@@ -1,11 +1,13 @@
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from kidney_lab.errors import InputError
 from kidney_lab.metrics import write_metrics
-from kidney_lab.tasks.report import expand
+from kidney_lab.tasks.report import EXPERIMENTS, choices_of, expand, run_folders
 
 
 def test_brackets_in_what_exists_are_themselves(tmp_path, monkeypatch):
@@ -25,17 +27,82 @@ def test_what_is_no_pattern_is_refused_in_one_sentence(tmp_path):
         expand(f"{tmp_path}/rr/**x")
 
 
+def choices(published):
+    config = {
+        "baseline": None,
+        "metrics": "official",
+        "human": None,
+        "by": "size",
+        "published": published,
+        "mixed": False,
+        "figures": True,
+        "pictures": True,
+    }
+    return choices_of(OmegaConf.create(config))
+
+
+def test_published_numbers_are_the_project_s_or_those_of_a_folder_that_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my conf").mkdir()
+
+    assert choices(None).experiments == EXPERIMENTS
+    assert choices(f"{tmp_path}/my conf").experiments == tmp_path / "my conf"
+    assert choices("~/my conf").experiments == tmp_path / "my conf"
+    with pytest.raises(InputError, match=r"published=.*/nowhere is no folder: name one that holds <paper>/published"):
+        choices(f"{tmp_path}/nowhere")
+
+
+def test_runs_may_be_named_by_several_globs_and_count_once(tmp_path):
+    for name in ("a/0", "a/1", "b/0"):
+        (tmp_path / name).mkdir(parents=True)
+    globs = OmegaConf.create([f"{tmp_path}/b/*", f"{tmp_path}/a/0", f"{tmp_path}/a/*"])
+
+    assert [str(path.relative_to(tmp_path)) for path in run_folders(globs)] == ["b/0", "a/0", "a/1"]
+    assert run_folders(f"{tmp_path}/a/1") == [tmp_path / "a" / "1"]
+    with pytest.raises(InputError, match=r"runs=.*/c/\* matches nothing: name run folders"):
+        run_folders(OmegaConf.create([f"{tmp_path}/a/*", f"{tmp_path}/c/*"]))
+
+
+def test_runs_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "runs" / "a").mkdir(parents=True)
+
+    assert run_folders("~/runs/*") == [tmp_path / "home" / "runs" / "a"]
+    monkeypatch.chdir(tmp_path)
+    assert expand("~nobody.of.this.name/runs/*") == []
+    Path("~").mkdir()
+    assert expand("~") == [Path("~")]
+
+
+def test_runs_on_other_cases_are_refused_unless_they_are_mixed(smoke_run, command, tmp_path):
+    other = tmp_path / "other"
+    frame = pd.read_csv(smoke_run / "metrics.csv")
+    write_metrics(frame.assign(case="case_09999").drop_duplicates(["region", "metric"]), other)
+    arguments = ["task=report", f"runs=[{smoke_run},{other}]", "output=out"]
+
+    refused = command(*arguments, cwd=tmp_path, check=False)
+    assert refused.returncode == 2
+    assert "since they differ in the cases that were scored" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    command(*arguments, "mixed=true", cwd=tmp_path)
+    scores = (tmp_path / "out" / "scores.md").read_text()
+    assert "Compared on different cases: other was scored on 1" in scores
+    assert (tmp_path / "out" / "tables" / "scores.tex").is_file()
+
+
 def test_runs_of_a_glob_are_reported_and_others_skipped(smoke_run, command, tmp_path):
     (smoke_run.parent / "no run").mkdir(exist_ok=True)
     command("task=report", f"runs={smoke_run.parent}/*", f"output={tmp_path / 'out'}", cwd=tmp_path)
 
     assert (tmp_path / "out" / "report.html").is_file()
     assert (tmp_path / "out" / "scores.md").is_file()
+    assert (tmp_path / "out" / "figures" / "violins-dice-phantom.pdf").is_file()
 
 
 def test_a_single_run_with_brackets_in_its_name_is_itself(smoke_run, command, tmp_path):
-    command("task=report", f"runs={smoke_run}", f"output={tmp_path / 'out'}", cwd=tmp_path)
+    command("task=report", f"runs={smoke_run}", f"output={tmp_path / 'out'}", "figures=false", cwd=tmp_path)
 
+    assert not (tmp_path / "out" / "figures").exists()
     assert "unet3d-phantom" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -117,7 +184,7 @@ def test_a_table_without_cases_is_reported_where_output_says(command, shared_dat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report=survival"], "report=survival is unknown: choose one of runs, clinical."),
+        (["report=survival"], "report=survival is unknown: choose one of runs, clinical, wandb."),
         (["report=runs", "runs=."], "output= is missing"),
         (["report=clinical", "data=kits19"], "data=kits19 needs data.root="),
         (["report=clinical", "data=kits19", "data.root=nowhere"], "data.root=nowhere holds no clinical table"),

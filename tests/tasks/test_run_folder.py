@@ -1,24 +1,22 @@
-import pytest
-from omegaconf import OmegaConf
+import json
 
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf, open_dict
+
+from kidney_lab.composition.arguments import prepare_arguments
+from kidney_lab.composition.resolvers import register_resolvers
+from kidney_lab.composition.search_path import config_folder
 from kidney_lab.errors import InputError
-from kidney_lab.tasks.run_folder import config_hash, refuse_changes
+from kidney_lab.tasks.members import settle_member_runs
+from kidney_lab.tasks.run_folder import RunFolder, refuse_changes
 
 CONFIG = {"seed": 0, "augment": {"device": "cpu"}, "data": {"root": "here", "split": "cases.json", "fold": None}}
 
 
 def changed(**values):
     return {**CONFIG, "data": {**CONFIG["data"], **values}}
-
-
-@pytest.mark.parametrize("values", [{"root": "there"}, {"test_root": "there"}, {"split": "/elsewhere/cases.json"}])
-def test_the_hash_of_a_configuration_leaves_out_where_things_lie(values):
-    assert config_hash(changed(**values)) == config_hash(CONFIG)
-
-
-@pytest.mark.parametrize("values", [{"split": "auto"}, {"fold": 1}])
-def test_the_hash_of_a_configuration_tells_what_is_learned_from_what(values):
-    assert config_hash(changed(**values)) != config_hash(CONFIG)
 
 
 def test_a_training_may_go_on_with_other_metrics_of_its_test_cases(tmp_path):
@@ -47,3 +45,30 @@ def test_what_has_changed_is_told_by_its_own_key(tmp_path):
         "refits.0.sizes was [1, 2] and is [1, 3]",
         "refits.1.rate was 0.3 and is 0.1",
     ]
+
+
+def composed(*overrides):
+    register_resolvers()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("config", overrides=[*overrides, "hydra.mode=RUN"], return_hydra_config=True)
+
+
+def test_a_run_of_member_runs_is_gone_on_with_from_any_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    members = "model.member_runs=['a [run] x=1', b]"
+    config = composed("model=transfer_ensemble", "trainer=smoke", "postprocessing.drop_detached_lesions=true", members)
+    with open_dict(config):
+        config.hydra.runtime.output_dir = str(tmp_path / "run")
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config["hydra"]
+    settle_member_runs(config)
+    RunFolder.open(config).update(status="interrupted")
+
+    arguments = prepare_arguments([f"resume={tmp_path / 'run'}"])
+
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    members = [str(tmp_path / "a [run] x=1"), str(tmp_path / "b")]
+    assert record["overrides"][-1] == "model.member_runs=['{}','{}']".format(*members)
+    again = composed(*(item for item in arguments if not item.startswith(("hydra.", "resume="))))
+    assert again.model.member_runs == members

@@ -13,6 +13,7 @@ from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
 from kidney_lab.errors import InputError
 from kidney_lab.tasks.settings import check_settings, check_trainer
+from kidney_lab.tasks.values import check_values
 
 
 def composed(*overrides):
@@ -26,6 +27,7 @@ def composed(*overrides):
 def check(*overrides):
     config = composed(*overrides)
     HydraConfig.instance().set_config(config)
+    check_values(config)
     instantiate(config.data, _convert_="all")
     check_settings(config)
 
@@ -34,10 +36,19 @@ def test_the_settings_as_they_come_work():
     check()
 
 
+def test_several_processes_are_started_once_and_normalise_together_on_gpus_alone():
+    together = ["trainer.devices=2"]
+    check(*together, "trainer.strategy=ddp")
+    with pytest.raises(InputError, match=r"trainer\.strategy=ddp_spawn starts processes of its own"):
+        check(*together, "trainer.strategy=ddp_spawn")
+    with pytest.raises(InputError, match=r"trainer\.sync_batchnorm=true needs GPUs"):
+        check(*together, "trainer.strategy=ddp", "trainer.sync_batchnorm=true")
+
+
 def test_networks_that_take_turns_are_no_matter_of_msalds_alone():
-    check("model=vox2vox", "+trainer.strategy=ddp")
+    check("model=vox2vox", "trainer.strategy=ddp")
     with pytest.raises(InputError, match=r"choose trainer\.strategy=ddp_find_unused_parameters_true"):
-        check("model=vox2vox", "+trainer.strategy=ddp_spawn")
+        check("model=vox2vox", "trainer.strategy=ddp_spawn")
 
 
 @pytest.mark.parametrize(
@@ -47,9 +58,12 @@ def test_networks_that_take_turns_are_no_matter_of_msalds_alone():
         ("data.num_workers=-1", "data.num_workers=-1 is no count: give a whole number of at least 0, or null."),
         ("trainer.max_epochs=abc", "trainer.max_epochs=abc is no count"),
         ("trainer.max_epochs=1.5", "trainer.max_epochs=1.5 is no count"),
+        ("trainer.num_nodes=abc", "trainer.num_nodes=abc is no count"),
         ("model.samples_per_epoch=null", "view.samples_per_epoch=None is no count"),
         ("prepare.workers=true", "prepare.workers=True is no count"),
         ("seed=-1", "seed=-1 is no seed"),
+        ("inference.precision=x", "inference.precision=x is unknown: choose one of trained, auto, 32-true"),
+        ("inference.mirror_axes=1", "inference.mirror_axes=1 must name 0"),
         ("data.n_train=abc", "data.n_train=abc is no count: give a whole number of at least 1, or null."),
         ("data.n_val=1.5", "data.n_val=1.5 is no count"),
         ("data.n_test=-1", "data.n_test=-1 is no count: give a whole number of at least 0, or null."),
@@ -70,7 +84,7 @@ def test_networks_that_take_turns_are_no_matter_of_msalds_alone():
         ("augment.spatial.scale_isotropic=abc", "augment.spatial.scale_isotropic=abc is no switch"),
         ("model.roi_size=[15,15,15]", r"cannot take samples of the view, \[15, 15, 15\] voxels in 1 channels \(.*\): "),
         ("optimizer.lr=abc", "The optimizer or scheduler of the stage segmentation cannot be made"),
-        ("model.lr=-1", "optimizer or scheduler of the stage segmentation cannot be made .Invalid learning rate"),
+        ("model.lr=-1", "model.lr=-1 is no learning rate: give a number of at least 0."),
         ("postprocessing.keep=some", "postprocessing.keep"),
     ],
 )

@@ -127,15 +127,26 @@ def test_nothing_is_taken_from_other_code(sweep, record):
     assert take_stage(run, "coarse", "k", run.path / "stages" / "coarse") is None
 
 
-def test_nothing_is_taken_by_another_key_outside_a_sweep_or_over_a_training_that_was_begun(sweep, monkeypatch):
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_uncommitted_changes_are_told_once_a_run_where_a_stage_would_have_been_taken(sweep, caplog, where):
+    other = json.loads((sweep / "0" / "run.json").read_text())
+    (sweep / "0" / "run.json").write_text(json.dumps({**other, "dirty": where == "there"}))
+    run = run_of(sweep, dirty=where == "here")
+
+    with caplog.at_level("INFO"):
+        for stage, name in (("coarse", "another"), ("coarse", "k"), ("fine", "f")):
+            take_stage(run, stage, name, run.path / "stages" / stage)
+
+    (told,) = [entry.message for entry in caplog.records]
+    assert told.startswith(f"{run.path} trains what another job of its sweep has trained: the checkout had uncommitted")
+
+
+def test_nothing_is_taken_by_another_key_outside_a_sweep_or_over_a_training_that_was_begun(sweep):
     run = run_of(sweep)
     folder = run.path / "stages" / "coarse"
 
     assert take_stage(run, "coarse", "another", folder) is None
     assert take_stage(run, "fine", "k", folder) is None
     assert take_stage(RunFolder(run.path, run.record), "coarse", "k", folder) is None
-    with monkeypatch.context() as patched:
-        patched.setenv("LOCAL_RANK", "1")
-        assert take_stage(run, "coarse", "k", folder) is None
     folder.mkdir(parents=True)
     assert take_stage(run, "coarse", "k", folder) is None

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
@@ -92,13 +93,6 @@ def train(root: Path, run: Path, *overrides: str, make: bool = False, sweep: boo
         made.run.update(precision=made.precision)
         made.train()
     return made
-
-
-@pytest.fixture(autouse=True)
-def leave_torch_as_it_was():
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.use_deterministic_algorithms(deterministic)
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +282,7 @@ class TestPriorOfStage2:
         method, shown = load_method(finished.run.path, "cpu"), []
         fine = method.stages["fine"]
         predict = fine.predict
-        fine.predict = lambda image, prior: shown.append(prior) or predict(image, prior)
+        fine.predict = lambda image, prior, **given: shown.append(prior) or predict(image, prior, **given)
 
         method.segment_file(root / "data" / case / "imaging.nii.gz")
 
@@ -549,6 +543,13 @@ class TestWhatIsToldBeforeTheFirstStageIsTrained:
         made = training(root, tmp_path, f"init={finished.run.path}", "model.prior=none")
 
         with pytest.raises(InputError, match="does not fit this model"):
+            made.check()
+
+    def test_weights_for_an_ensemble_of_finished_runs_which_trains_nothing(self, tmp_path):
+        config = OmegaConf.create({"init": "nowhere", "model": {"stages": {}}})
+        made = StageTraining(RunFolder(tmp_path), config, None, device=CPU, precision="32-true")
+
+        with pytest.raises(InputError, match="init=nowhere gives weights to stages that are trained, and this ensembl"):
             made.check()
 
     def test_a_run_whose_stages_fit_is_no_fault(self, root, finished, tmp_path):

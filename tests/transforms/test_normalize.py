@@ -8,7 +8,8 @@ from kidney_lab.data.store import Cost, Store
 from kidney_lab.data.store_writer import CaseRecord, create_store, write_case
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import grid_from_spacing
-from kidney_lab.transforms.normalize import NormalizeForeground, RoundIntensity, foreground_normalizer
+from kidney_lab.transforms.normalize import NormalizeForeground, RoundIntensity, foreground_normalizer, grey_step
+from kidney_lab.transforms.windows import ScaleWindows
 
 SHAPE = (8, 20, 20)
 
@@ -95,6 +96,12 @@ def test_the_part_that_needs_statistics_is_found_in_a_chain():
     assert foreground_normalizer(Compose([other, Compose([part, RoundIntensity()])])) is part
     assert foreground_normalizer(other) is None
     assert foreground_normalizer(Compose([other])) is None
+
+
+def test_grey_levels_are_those_of_the_range_that_a_transform_gives():
+    assert grey_step(ScaleIntensityRange(a_min=0, a_max=1, b_min=-1, b_max=1)) == 2 / 255
+    assert grey_step(ScaleWindows([[-150, 250]])) == 1 / 255
+    assert grey_step(NormalizeForeground(window=(0, 1))) == 1.0
 
 
 def test_rounding_gives_whole_values():

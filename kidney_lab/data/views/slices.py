@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kidney_lab.data.store import Sliceable, Store, StoredCase
+from kidney_lab.data.views.artefacts import Artefacts, check_artefacts, without_artefacts
 from kidney_lab.data.views.boxes import AIR_HU, check_count, check_fraction, check_size, read_box, stacked
-from kidney_lab.data.views.planes import median_filter, neighbours_of, padding_to_aspect, resize_label, resize_planes
+from kidney_lab.data.views.denoise import Denoise, check_denoise, denoised
+from kidney_lab.data.views.planes import neighbours_of, padding_to_aspect, resize_label, resize_planes
 from kidney_lab.data.views.roi_source import RoiSource
 from kidney_lab.data.views.window import Corner, Pictured, Window
 from kidney_lab.errors import InputError
@@ -43,7 +45,9 @@ class SliceView:
         tumor_fraction: share of slices that hold tumor.
         kidney_fraction: share of slices that hold kidney.
         empty_fraction: share of slices that hold no label; what is left of 1 are slices of any kind.
-        denoise: `median` over 3 x 3 pixels of the stored slices, or `none`.
+        copies: of each of these slices, a channel each, for an intensity that shows one slice in several windows.
+        artefacts: what is taken out of the stored slices before anything else, see `without_artefacts`.
+        denoise: filter of the stored slices: `median` over 3 x 3 pixels, `bilateral`, `anisotropic`, or `none`.
         quantize: round intensities to the 256 grey levels of an image of 8 bits.
     """
 
@@ -57,13 +61,15 @@ class SliceView:
     tumor_fraction: float = 0.0
     kidney_fraction: float = 0.0
     empty_fraction: float = 0.0
-    denoise: Literal["none", "median"] = "none"
+    copies: int = 1
+    artefacts: Artefacts = "none"
+    denoise: Denoise = "none"
     quantize: bool = False
 
     def __post_init__(self) -> None:
         if not self.roi_size and not self.size:
             raise InputError("view.size and view.roi_size are both null: give the network's (H, W) as one of them.")
-        for name, size in (("roi_size", self.roi_size or self.size), ("size", self.size)):
+        for name, size in (("size", self.size), ("roi_size", self.roi_size or None)):
             if size is not None:
                 check_size(name, size, "H, W")
         object.__setattr__(self, "roi_size", tuple(self.roi_size or self.size or ()))
@@ -73,13 +79,14 @@ class SliceView:
         if sum(getattr(self, name) for name in shares) > 1 + 1e-9:
             raise InputError(f"The shares {', '.join(f'view.{name}' for name in shares)} add up to more than 1.")
         check_count("neighbours", self.neighbours, smallest=0)
-        if self.denoise not in ("none", "median"):
-            raise InputError(f"view.denoise={self.denoise} is unknown: choose none or median.")
+        check_count("copies", self.copies, smallest=1)
+        check_artefacts(self.artefacts)
+        check_denoise(self.denoise)
 
     @property
     def channels(self) -> int:
-        """A slice and its neighbours."""
-        return 2 * self.neighbours + 1
+        """A slice and its neighbours, with their copies."""
+        return (2 * self.neighbours + 1) * self.copies
 
     def fitted(self, store: Store, cases: Sequence[str]) -> Self:
         """This view: nothing depends on the training cases."""
@@ -105,7 +112,7 @@ class SliceView:
         """Reads a box of the slice and its neighbours. See `View.read`."""
         index, h, w = corner
         first, number, picks = neighbours_of(index, self.neighbours, case.shape[0])
-        if self.size is None and self.denoise == "none":  # the box alone is decoded
+        if self.size is None and self.artefacts == self.denoise == "none":  # the box alone is decoded
             image = read_box(case.image, (first, h, w), (number, *shape), AIR_HU)
         else:
             image = read_box(self.planes(case.image[first : first + number]), (0, h, w), (number, *shape), AIR_HU)
@@ -114,7 +121,7 @@ class SliceView:
         else:
             resized = [resize_label(label[index : index + 1], self.size) for label in labels]
             maps = [read_box(label, (0, h, w), (1, *shape), 0) for label in resized]
-        return image[picks], stacked([label[0] for label in maps], shape)
+        return np.repeat(image[picks], self.copies, axis=0), stacked([label[0] for label in maps], shape)
 
     def windows(
         self, shape: Triple, roi: NDArray[np.uint8] | None = None, smallest: Sequence[int] = (1, 1)
@@ -139,9 +146,9 @@ class SliceView:
         return seen[:, None]
 
     def planes(self, planes: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Stored slices `(N, H, W)` as this view shows them: denoised and resized; HU."""
-        denoised = median_filter(planes) if self.denoise == "median" else planes
-        return denoised if self.size is None else resize_planes(denoised, self.size)
+        """Stored slices `(N, H, W)` as this view shows them: without artefacts, denoised and resized; HU."""
+        clean = denoised(without_artefacts(planes, self.artefacts), self.denoise)
+        return clean if self.size is None else resize_planes(clean, self.size)
 
     def _draw_slice(self, case: StoredCase, rng: np.random.Generator, labels: Sequence[int]) -> tuple[int, Kind]:
         shares = [self.tumor_fraction, self.kidney_fraction, self.empty_fraction]

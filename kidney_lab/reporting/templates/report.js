@@ -22,3 +22,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+for (const filter of document.querySelectorAll("input[data-filters]")) {
+  const rows = [...document.getElementById(filter.dataset.filters).tBodies[0].rows];
+  filter.addEventListener("input", () => {
+    const wanted = filter.value.trim().toLowerCase();
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+  });
+}

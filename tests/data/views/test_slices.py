@@ -8,6 +8,7 @@ from scipy import ndimage
 from kidney_lab.data.store import Store
 from kidney_lab.data.store_writer import create_store
 from kidney_lab.data.views import AIR_HU, SliceView
+from kidney_lab.data.views.denoise import anisotropic_diffusion
 from kidney_lab.data.views.planes import resize_label, resize_planes
 from kidney_lab.data.views.window import Scan
 from kidney_lab.errors import InputError
@@ -248,6 +249,30 @@ class TestWholeScans:
             np.testing.assert_array_equal(back[0, 0], case.image[3])
 
 
+def test_copies_of_every_slice_are_channels_beside_each_other(sliced):
+    made = view(size=None, roi_size=(20, 24), neighbours=1, copies=3)
+
+    image, label = made.read(sliced["all_kinds"], [sliced["all_kinds"].label], (5, 0, 0), (20, 24))
+
+    assert made.channels == len(image) == 9
+    assert len(label) == 1
+    for channel, index in enumerate([4, 4, 4, 5, 5, 5, 6, 6, 6]):
+        np.testing.assert_array_equal(image[channel], sliced["all_kinds"].image[index])
+
+
+@pytest.mark.parametrize("size", [None, (10, 12)])
+def test_artefacts_are_taken_out_then_noise_then_the_slice_is_resized_in_training_as_in_prediction(size):
+    volume = np.random.default_rng(0).integers(0, 200, (1, 20, 24)).astype(np.int16)
+    volume[0, 10, 12] = 20_000  # metal, as its scanner gives it
+    made = view(size=size, roi_size=size or (20, 24), artefacts="clip", denoise="anisotropic")
+    (window,) = made.windows((1, 20, 24))
+
+    image, _ = made.read(Scan(volume), [], window.corner, window.shape)
+
+    expected = anisotropic_diffusion(np.minimum(volume, 3071))
+    np.testing.assert_array_equal(image, expected if size is None else resize_planes(expected, size))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -258,7 +283,9 @@ class TestWholeScans:
         ({"neighbours": -1}, r"view\.neighbours=-1 is no count: give a whole number of at least 0"),
         ({"neighbours": "abc"}, r"view\.neighbours=abc is no count"),
         ({"roi_size": 5}, r"view\.roi_size=5 is no size"),
-        ({"denoise": "mean"}, r"view\.denoise=mean is unknown: choose none or median"),
+        ({"denoise": "mean"}, r"view\.denoise=mean is unknown: choose none, median, bilateral, anisotropic\."),
+        ({"artefacts": "metal"}, r"view\.artefacts=metal is unknown: choose none, clip, body\."),
+        ({"copies": 0}, r"view\.copies=0 is no count: give a whole number of at least 1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):

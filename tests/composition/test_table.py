@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -10,11 +11,12 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import OmegaConf
 
+from kidney_lab.composition.job_sweeper import register_sweeper
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
-from kidney_lab.composition.sweeper import Table, refuse_whole_table, register_sweeper, table_jobs
-from kidney_lab.errors import InputError
+from kidney_lab.composition.table import Table, refuse_whole_table, table_jobs
+from kidney_lab.errors import BatchError, InputError
 
 EXPERIMENTS = config_folder().parent / "experiments"
 TABLES = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if "rows" in OmegaConf.load(path))
@@ -22,9 +24,6 @@ HOSTILE = 'extra: "one", nnU-Net\'s [a+b] (c=1) 50 % {d} \\'
 
 TOY = """\
 # @package _global_
-defaults:
-  - override /hydra/sweeper: table
-  - _self_
 experiment:
   table: mine/toy
 hydra:
@@ -185,7 +184,8 @@ def sweep(composed, tmp_path):
         sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=None, config=config)
         launched = []
         sweeper.launcher = SimpleNamespace(launch=lambda jobs, initial_job_idx: launched.extend(jobs) or [])
-        sweeper.sweep(["+experiments=mine/toy", *overrides])
+        with suppress(BatchError):  # nothing ran
+            sweeper.sweep(["+experiments=mine/toy", *overrides])
         return [resolved(composed(search_path, *job)) for job in launched]
 
     return run
@@ -272,4 +272,4 @@ def test_a_table_is_run_row_by_row_and_reported_beside_what_is_published(command
     text = (tmp_path / "out" / "published.md").read_text()
     assert "| PM (phantom, SYNTHESIZED) | Tumor | Dice" in text
     assert "SYNTHESIZED: the images of phantom are made up" in text
-    assert "Beside the paper: mine/toy" in (tmp_path / "out" / "report.html").read_text()
+    assert "Measured: mine/toy" in (tmp_path / "out" / "report.html").read_text()

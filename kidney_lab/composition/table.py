@@ -8,25 +8,17 @@ import difflib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from kidney_lab.composition.arguments import quote_path
 from kidney_lab.composition.messages import USER_ERRORS, describe
+from kidney_lab.composition.prediction_rows import ROWS, scored_once, with_prediction_rows
 from kidney_lab.composition.row_pairs import check_pairs, row_pairs
 from kidney_lab.errors import InputError
-
-TARGET: Final = "hydra_plugins.kidney_lab.TableSweeper"
-"""Name of the sweeper in `conf/hydra/sweeper/table.yaml`."""
 
 _ROW: Final = "experiment.row"
 _EXAMPLE: Final = "rows: {PM: [model=cascade_unet], Vanilla 3D U-Net: [model=unet3d]}"
@@ -58,13 +50,14 @@ class Table:
             raise InputError("experiment.table is not set: write <paper>/<table> there in the file of the table.")
         if not isinstance(rows, dict) or not rows:
             raise InputError(f"{name}: rows={rows!r} makes no table; write {_EXAMPLE}.")
-        for row, overrides in rows.items():
+        runnable = with_prediction_rows(rows, name)
+        for row, overrides in runnable.items():
             if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
                 raise InputError(f"{name}: row {row!r} is {overrides!r}, but must be a list of overrides: {_EXAMPLE}.")
         if seeds is not None and not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
             raise InputError(f"{name}: seeds={seeds!r} must be a list of whole numbers such as [0, 1, 2].")
-        table = cls(name, {str(row): overrides for row, overrides in rows.items()}, seeds)
-        check_pairs(row_pairs(_plain(config, "experiment.compare")), table.rows, name)
+        table = cls(name, {str(row): overrides for row, overrides in runnable.items()}, seeds)
+        check_pairs(row_pairs(_plain(config, "experiment.compare")), [str(row) for row in rows], name)
         return table
 
 
@@ -82,7 +75,7 @@ def table_jobs(table: Table, overrides: Sequence[Override]) -> list[list[str]]:
     Raises:
         InputError: an unknown row, a row that cannot be read, or an override of what a row itself sets.
     """
-    shared = [override for override in overrides if override.key_or_group != _ROW]
+    shared = [override for override in overrides if not override.key_or_group.startswith((_ROW, ROWS))]
     if table.seeds is not None and "seed" not in _keys(shared):
         shared += OverridesParser.create().parse_overrides([f"seed={','.join(map(str, table.seeds))}"])
     rows = _chosen_rows(table, [override for override in overrides if override.key_or_group == _ROW])
@@ -90,11 +83,30 @@ def table_jobs(table: Table, overrides: Sequence[Override]) -> list[list[str]]:
         _check_row(table, row, shared)
     # A job is one row: the others are not part of its configuration, nor of the hash by which it is known.
     deleted = ["~rows", *(["~seeds"] if table.seeds is not None else [])]
-    return [
-        [*table.rows[row], *combination, f"{_ROW}={quote_path(row)}", *deleted]
-        for combination in _product(shared)
-        for row in rows
-    ]
+    return scored_once(
+        [
+            [*table.rows[row], *combination, f"{_ROW}={quote_path(row)}", *deleted]
+            for combination in combinations(shared)
+            for row in rows
+        ]
+    )
+
+
+def combinations(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
+    """Every combination of what some overrides sweep over, as in Hydra's basic sweeper.
+
+    Args:
+        overrides: of the command line; the last of two of the same key wins.
+
+    Returns:
+        Overrides of each combination, which sweep no more.
+    """
+    choices: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        swept = override.is_sweep_override()
+        choices[key] = [f"{key}={v}" for v in override.sweep_string_iterator()] if swept else [str(override.input_line)]
+    return list(itertools.product(*choices.values()))
 
 
 def refuse_whole_table(config: DictConfig) -> None:
@@ -111,60 +123,6 @@ def refuse_whole_table(config: DictConfig) -> None:
         )
 
 
-class TableSweeper(Sweeper):
-    """Runs the rows of a table by any of Hydra's launchers; chosen by `override /hydra/sweeper: table`."""
-
-    hydra_context: HydraContext
-    config: DictConfig
-    launcher: Launcher
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Takes over what Hydra composed from the table's file and the command line, without any row."""
-        self.hydra_context = hydra_context
-        self.config = config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
-
-    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        """Composes every job, then runs them, and raises what the first that failed raised after the last has ended.
-
-        Args:
-            arguments: overrides of the command line.
-
-        Returns:
-            What the jobs returned, in one batch.
-
-        Raises:
-            InputError: the file is not that of a table, or a row cannot be composed; nothing has been run then.
-        """
-        table = Table.of(self.config)
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        jobs = table_jobs(table, parser.parse_overrides(arguments))
-        for job in jobs:
-            try:
-                self.validate_batch_is_legal([job])
-            except USER_ERRORS as error:
-                row = next(item for item in job if item.startswith(_ROW))
-                raise InputError(f"{table.name}, {row}: {describe(error, job)}") from error
-        folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")  # where Hydra's own sweeper leaves it
-        results = self.launcher.launch(jobs, initial_job_idx=0)
-        for result in results:
-            _ = result.return_value  # raises if the job failed
-        return [results]
-
-
-def register_sweeper() -> None:
-    """Lets configurations choose the sweeper.
-
-    Hydra takes sweepers out of the namespace `hydra_plugins` alone, which it searches for modules at every start. This
-    one is entered under such a name, so that it can stay in the package and be pickled from there by a launcher.
-    """
-    Plugins.instance().class_name_to_class[TARGET] = TableSweeper
-
-
 def _plain(config: DictConfig, key: str) -> Any:
     node = OmegaConf.select(config, key)
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
@@ -172,16 +130,6 @@ def _plain(config: DictConfig, key: str) -> Any:
 
 def _keys(overrides: Sequence[Override]) -> set[str]:
     return {override.key_or_group for override in overrides}
-
-
-def _product(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
-    """Every combination of what some overrides sweep over; the last of two of the same key wins."""
-    choices: dict[str, list[str]] = {}
-    for override in overrides:
-        key = override.get_key_element()
-        swept = override.is_sweep_override()
-        choices[key] = [f"{key}={v}" for v in override.sweep_string_iterator()] if swept else [str(override.input_line)]
-    return list(itertools.product(*choices.values()))
 
 
 def _chosen_rows(table: Table, overrides: Sequence[Override]) -> list[str]:
