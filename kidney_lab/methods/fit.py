@@ -126,6 +126,10 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
         if trainer.interrupted:
             raise KeyboardInterrupt from error
         raise
+    except RuntimeError as error:
+        if trainer.received_sigterm:  # sent to the loader's processes too, whose end came before the batch's
+            raise KeyboardInterrupt from error
+        raise
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)

@@ -153,6 +153,27 @@ def test_a_training_interrupted_within_an_epoch_is_an_interrupt_and_goes_on_from
     assert_same_training(whole[0], tmp_path)
 
 
+def test_a_signal_that_ends_the_loader_s_processes_first_is_an_interrupt(store, tmp_path, monkeypatch):
+    def terminated(self, batch, batch_idx):
+        signal.raise_signal(signal.SIGTERM)
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated.")
+
+    monkeypatch.setattr(SupervisedSegmentation, "training_step", terminated)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(store, tmp_path, "trainer.max_epochs=1")
+
+
+def test_another_error_of_a_training_is_no_interrupt(store, tmp_path, monkeypatch):
+    def failing(self, batch, batch_idx):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(SupervisedSegmentation, "training_step", failing)
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        fit(store, tmp_path, "trainer.max_epochs=1")
+
+
 @pytest.mark.parametrize("epochs", [3, 5])
 def test_epochs_without_validation_change_nothing_about_resuming(store, tmp_path, epochs):
     every = "trainer.check_val_every_n_epoch=2", "scheduler.total_iters=5"
