@@ -31,7 +31,7 @@ PATH_KEYS = (
 )
 """Keys whose values are paths: spaces, brackets, `=` and commas in them mean themselves."""
 
-MAPPING_KEY = "model.weights"
+WEIGHTS = "model.weights"
 """Key whose value may be a mapping to paths as well, in Hydra's own braces: `{resnet50: PATH, vgg16: PATH}`."""
 
 PATH_LIST_KEYS = ("runs",)
@@ -97,7 +97,7 @@ def _quote_argument(argument: str, multirun: bool) -> str:
         return f"{key}={quote_path(value)}"
     if key.lstrip("+") not in PATH_KEYS and not _ROW_OF_PREDICTIONS.fullmatch(key.lstrip("+")):
         return argument
-    if key.lstrip("+") == MAPPING_KEY and re.fullmatch(r"\{.*\}", value) and not Path(value).exists():
+    if key.lstrip("+") == WEIGHTS and re.fullmatch(r"\{.*\}", value) and not Path(value).exists():
         return argument
     if key.lstrip("+") in PATH_LIST_KEYS and (paths := _paths_of(value)):
         return f"{key}=[{','.join(map(quote_path, paths))}]"

@@ -46,10 +46,10 @@ def job_key(plain: dict[str, Any]) -> str:
     """
     decides = _without(plain, (*MOVABLE, *_OF_THE_RUN))
     if decides.get("init") is not None:
-        decides["init"] = _contents(str(decides["init"]))
+        decides["init"] = contents_hash(str(decides["init"]))
     split = plain.get("data", {}).get("split")
     if _is_file(split):
-        decides["data"]["split"] = _contents(str(split))
+        decides["data"]["split"] = contents_hash(str(split))
     return f"{_short_hash(decides)}-{_short_hash(movable_paths(plain))}"
 
 
@@ -68,6 +68,15 @@ def without_paths(node: Any) -> Any:
             if key not in _LEFT_OUT and not _is_hosting(key, value)
         }
     return [without_paths(item) for item in node] if isinstance(node, list) else node
+
+
+def contents_hash(path: str) -> str:
+    """What a file holds, or the best checkpoints of a run folder, as a hash; the path where there is neither."""
+    place = Path(path).expanduser()
+    files = [place] if place.is_file() else sorted(place.glob("stages/*/best.ckpt"))
+    if not files:
+        return path
+    return _short_hash([["" if file == place else file.parent.name, _hash_of(file)] for file in files])
 
 
 def _without(node: Any, keys: Collection[str], prefix: str = "") -> Any:
@@ -93,15 +102,6 @@ def _or_file(key: str, value: Any) -> Any:
 
 def _is_file(split: Any) -> bool:
     return str(split).endswith(".json")
-
-
-def _contents(path: str) -> str:
-    """What a file holds, or the best checkpoints of a run folder, as a hash; the path where there is neither."""
-    place = Path(path).expanduser()
-    files = [place] if place.is_file() else sorted(place.glob("stages/*/best.ckpt"))
-    if not files:
-        return path
-    return _short_hash([["" if file == place else file.parent.name, _hash_of(file)] for file in files])
 
 
 def _hash_of(file: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from kidney_lab.composition.arguments import WEIGHTS
 from kidney_lab.composition.config_hash import config_hash
 from kidney_lab.composition.messages import to_plain
 
@@ -78,5 +79,17 @@ def _paths(config: DictConfig) -> list[tuple[str, str | None]]:
         ("data.test_root", data.test_root),
         ("data.split", split),
         ("prepare.root", config.prepare.root),
+        ("init", config.init),
         ("predictions", OmegaConf.select(config, "predictions")),
+        *_weight_files(OmegaConf.select(config, WEIGHTS)),
+    ]
+
+
+def _weight_files(weights: Any) -> list[tuple[str, str]]:
+    """Files of pretrained weights, one for all or one for each encoder; words such as `imagenet` are none."""
+    named = weights.items() if isinstance(weights, DictConfig) else [("", weights)]
+    return [
+        (f"{WEIGHTS}.{encoder}" if encoder else WEIGHTS, file)
+        for encoder, file in named
+        if isinstance(file, str) and Path(file).expanduser().is_file()
     ]

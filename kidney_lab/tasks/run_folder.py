@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from kidney_lab.composition.arguments import quote_path
+from kidney_lab.composition.arguments import WEIGHTS, quote_path
 from kidney_lab.composition.config_hash import without_paths
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.errors import InputError
@@ -148,7 +148,7 @@ def refuse_changes(run: Path, now: dict[str, Any], paths: Mapping[str, str] = Ma
         if before.get(key) != after.get(key)
         and not key.startswith(HOW)
         and not f".{key}".endswith(".augment.device")
-        and not (key in paths and str(Path(str(after.get(key))).expanduser().resolve()) == paths[key])
+        and not _is_kept_path(key, after.get(key), paths)
     ]
     if changed:
         raise InputError.of(
@@ -156,6 +156,14 @@ def refuse_changes(run: Path, now: dict[str, Any], paths: Mapping[str, str] = Ma
             f"overrides out, or begin a new training from its weights by init={run}:",
             changed,
         )
+
+
+def _is_kept_path(key: str, value: Any, paths: Mapping[str, str]) -> bool:
+    """Whether a value is a path as `run.json` has it; that of weights stands in the stages that begin with them too."""
+    path = str(Path(str(value)).expanduser().resolve())
+    if key.startswith("model.stages.") and key.endswith(".weights"):
+        return path in [kept for name, kept in paths.items() if name.startswith(WEIGHTS)]
+    return paths.get(key) == path
 
 
 def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:

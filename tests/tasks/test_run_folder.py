@@ -6,6 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf, open_dict
 
 from kidney_lab.composition.arguments import prepare_arguments
+from kidney_lab.composition.messages import to_plain
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder
 from kidney_lab.errors import InputError
@@ -51,6 +52,58 @@ def composed(*overrides):
     register_resolvers()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         return compose("config", overrides=[*overrides, "hydra.mode=RUN"], return_hydra_config=True)
+
+
+def own(config):
+    """What a job is given of a composed configuration, plain."""
+    return to_plain(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
+
+
+@pytest.fixture
+def interrupted(tmp_path, monkeypatch):
+    """A function that begins a run in `work` by overrides, and returns those that go on with it from elsewhere."""
+
+    def begin(*overrides):
+        (tmp_path / "work").mkdir()
+        for name in ("a.safetensors", "b.safetensors"):
+            (tmp_path / "work" / name).write_text(name)
+        monkeypatch.chdir(tmp_path / "work")
+        config = composed(*overrides)
+        with open_dict(config):
+            config.hydra.runtime.output_dir = str(tmp_path / "run")
+        HydraConfig.instance().set_config(config)
+        with open_dict(config):
+            del config["hydra"]
+        with RunFolder.open(config).recording(config):
+            pass
+        monkeypatch.chdir(tmp_path)
+        arguments = prepare_arguments([f"resume={tmp_path / 'run'}"])
+        return [item for item in arguments if not item.startswith(("hydra.", "resume="))]
+
+    return begin
+
+
+def test_weights_to_begin_with_are_found_from_any_working_directory(interrupted, tmp_path):
+    again = composed(*interrupted("model=ernet", "model.weights='a.safetensors'", "init='a.safetensors'"))
+
+    assert again.init == again.model.weights == str(tmp_path / "work" / "a.safetensors")
+    paths = json.loads((tmp_path / "run" / "run.json").read_text())["paths"]
+    refuse_changes(tmp_path / "run", own(again), paths)
+    again.model.weights = "imagenet"
+    with pytest.raises(InputError, match=r"model\.weights was 'a\.safetensors' and is 'imagenet'"):
+        refuse_changes(tmp_path / "run", own(again), paths)
+
+
+def test_weights_of_several_encoders_are_found_from_any_working_directory(interrupted, tmp_path):
+    files = "model.weights={resnet50: a.safetensors, vgg16: b.safetensors, inception_v3: none}"
+
+    again = composed(*interrupted("model=transfer_ensemble", files))
+
+    work = tmp_path / "work"
+    named = {"resnet50": str(work / "a.safetensors"), "vgg16": str(work / "b.safetensors"), "inception_v3": "none"}
+    assert again.model.weights == named
+    paths = json.loads((tmp_path / "run" / "run.json").read_text())["paths"]
+    refuse_changes(tmp_path / "run", own(again), paths)
 
 
 def test_a_run_of_member_runs_is_gone_on_with_from_any_working_directory(tmp_path, monkeypatch):

@@ -66,6 +66,15 @@ def test_later_stages_rows_and_paths_leave_the_key_alone(stage, change):
     assert key(stage, **change) == key(stage)
 
 
+def test_weights_to_begin_with_count_by_what_they_hold(tmp_path):
+    for name, content in {"a": "one", "b": "one", "c": "other"}.items():
+        (tmp_path / f"{name}.ckpt").write_text(content)
+    one, copied, other = (key(init=str(tmp_path / f"{name}.ckpt")) for name in "abc")
+
+    assert one == copied
+    assert one != other
+
+
 @pytest.fixture
 def sweep(tmp_path):
     """A sweep with a job whose stages are trained, scored, and have a curve."""
