@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import wandb
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -13,6 +13,9 @@ from kidney_lab.errors import InputError
 
 ARTIFACTS: Final = {"none": (), "best": ("best.ckpt",), "all": ("best.ckpt", "last.ckpt")}
 """Checkpoints of every stage that become an artifact, by the name of the choice."""
+
+LONGEST_TAG: Final = 64
+"""Characters that W&B takes in a tag."""
 
 
 class RunLogger(WandbLogger):
@@ -32,8 +35,7 @@ class RunLogger(WandbLogger):
     LOGGER_JOIN_CHAR = "/"
 
     def __init__(self, *, artifacts: str = "none", offline: bool = True, **kwargs: Any) -> None:
-        if artifacts not in ARTIFACTS:
-            raise InputError(f"logger.artifacts={artifacts} is unknown: choose one of {', '.join(ARTIFACTS)}.")
+        _check_artifacts(artifacts)
         # Lightning's own `offline` sets WANDB_MODE, for the later jobs of a sweep too.
         super().__init__(**{"mode": "offline" if offline else None, **kwargs})
         self.artifacts = artifacts
@@ -94,3 +96,44 @@ def build_logger(config: DictConfig | None, stage: str) -> Logger | bool:
     if isinstance(logger, RunLogger):
         logger.begin_stage(stage)
     return logger
+
+
+def is_wandb(config: DictConfig | None) -> bool:
+    """Whether a logger's configuration names W&B's."""
+    kind = None if config is None else get_object(config._target_)
+    return isinstance(kind, type) and issubclass(kind, WandbLogger)
+
+
+def check_logger(config: DictConfig | None) -> None:
+    """Makes sure, before anything is prepared, that W&B takes what the user says of the run.
+
+    Args:
+        config: of the logger; None: there is none.
+
+    Raises:
+        InputError: it does not.
+    """
+    if config is not None and is_wandb(config):
+        given_tags(config.get("tags"))
+        _check_artifacts(config.get("artifacts", "none"))
+
+
+def given_tags(tags: Any) -> list[str]:
+    """The user's tags, of which a single one needs no brackets.
+
+    Raises:
+        InputError: W&B takes no such tag.
+    """
+    given = [str(tag) for tag in ([tags] if isinstance(tags, str) else tags or [])]
+    wrong = next((tag for tag in given if not 1 <= len(tag) <= LONGEST_TAG), None)
+    if wrong is not None:
+        raise InputError(
+            f"logger.tags holds {wrong!r}, which has {len(wrong)} characters: W&B takes tags of 1 to {LONGEST_TAG}, "
+            "write a shorter one."
+        )
+    return given
+
+
+def _check_artifacts(artifacts: str) -> None:
+    if artifacts not in ARTIFACTS:
+        raise InputError(f"logger.artifacts={artifacts} is unknown: choose one of {', '.join(ARTIFACTS)}.")

@@ -16,6 +16,7 @@ from kidney_lab.memory import cores
 from kidney_lab.methods.alternating import WAITING_STRATEGY, AlternatingSegmentation
 from kidney_lab.methods.inference_settings import InferenceSettings
 from kidney_lab.methods.pipeline import check_order, enabled_stages
+from kidney_lab.methods.run_logger import check_logger
 from kidney_lab.methods.stage import Stage
 from kidney_lab.networks.weight_files import Missing, MissingWeightsError
 from kidney_lab.numbers import is_whole
@@ -38,6 +39,7 @@ def check_settings(config: DictConfig) -> None:
         InputError: on the first of them.
     """
     check_trainer(config)
+    check_logger(config.logger)
     check_processes(config.trainer)
     PostProcessing(**config.postprocessing)
     inference = InferenceSettings(**to_plain(config.inference))

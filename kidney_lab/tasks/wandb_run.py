@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import wandb
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import WandbLogger
 
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.errors import InputError
-from kidney_lab.methods.run_logger import ARTIFACTS
+from kidney_lab.methods.run_logger import ARTIFACTS, LONGEST_TAG, given_tags, is_wandb
 from kidney_lab.reporting.wandb_tables import case_columns, mean_scores
 from kidney_lab.tasks.describe import describe_data
 from kidney_lab.tasks.ranks import processes_here, under_torchrun
@@ -27,9 +27,6 @@ from kidney_lab.tasks.run_folder import RunFolder, is_first_process
 FAILED: Final = 1
 INTERRUPTED: Final = 255
 """Exit code that W&B itself gives a run that Ctrl-C has ended."""
-
-LONGEST_TAG: Final = 64
-"""Characters that W&B takes in a tag."""
 
 _FROM_RECORD: Final = ("commit", "dirty", "config_hash", "versions", "overrides", "resumed")
 """Keys of `run.json` that stand in the run's configuration beside the composed one."""
@@ -55,7 +52,7 @@ def logged_run(run: RunFolder, config: DictConfig, dataset: Dataset) -> Iterator
         InputError: W&B cannot be reached with what the user gave.
     """
     plain = None if config.logger is None else to_plain(config.logger)
-    if not is_first_process() or not _is_wandb(config.logger):
+    if not is_first_process() or not is_wandb(config.logger):
         yield plain
         return
     given = _given(run, config, dataset)
@@ -113,24 +110,8 @@ def identity(
     return {
         "name": logger.get("name") or f"{experiment['row'] or model}-{data['name']}-s{config['seed']}",
         "group": logger.get("group") or experiment["table"] or model,
-        "tags": [*_given_tags(logger.get("tags")), *(tag[:LONGEST_TAG] for tag in tags)],
+        "tags": [*given_tags(logger.get("tags")), *(tag[:LONGEST_TAG] for tag in tags)],
     }
-
-
-def _given_tags(tags: Any) -> list[str]:
-    """The user's tags, of which a single one needs no brackets.
-
-    Raises:
-        InputError: W&B takes no such tag.
-    """
-    given = [str(tag) for tag in ([tags] if isinstance(tags, str) else tags or [])]
-    wrong = next((tag for tag in given if not 1 <= len(tag) <= LONGEST_TAG), None)
-    if wrong is not None:
-        raise InputError(
-            f"logger.tags holds {wrong!r}, which has {len(wrong)} characters: W&B takes tags of 1 to {LONGEST_TAG}, "
-            "write a shorter one."
-        )
-    return given
 
 
 def log_results(experiment: Any, run: RunFolder, scored: str) -> None:
@@ -171,11 +152,6 @@ def log_checkpoints(experiment: Any, run: RunFolder, artifacts: str) -> None:
         if file.is_file():
             artifact.add_file(str(file), name=file.relative_to(run.path).as_posix())
     experiment.log_artifact(artifact, aliases=[artifacts])
-
-
-def _is_wandb(config: DictConfig | None) -> bool:
-    kind = None if config is None else get_object(config._target_)
-    return isinstance(kind, type) and issubclass(kind, WandbLogger)
 
 
 def _choices() -> dict[str, str]:

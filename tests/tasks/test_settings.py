@@ -95,6 +95,18 @@ def test_a_setting_that_cannot_work_is_one_sentence(override, sentence):
 
 
 @pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        (f"logger.tags=[{'a' * 65}]", "logger.tags holds 'a{65}', which has 65 characters: W&B takes tags of 1 to 64"),
+        ("logger.artifacts=some", "logger.artifacts=some is unknown: choose one of none, best, all."),
+    ],
+)
+def test_what_wandb_would_not_take_is_told_before_the_data_is_prepared(override, sentence):
+    with pytest.raises(InputError, match=sentence):
+        check("logger=wandb", override)
+
+
+@pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
         (["view=roi", "view.multiple=0"], "view.multiple=0 is no count: give a whole number of at least 1."),
