@@ -30,7 +30,7 @@ demo: $(READY) ## train, test and report on synthetic scans: no data, no GPU, a 
 test test-slow: export OMP_NUM_THREADS := 1
 
 test: $(READY) ## run the tests, without the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(READY) ## run the slow tests
 	$(BIN)/python -m pytest -m slow

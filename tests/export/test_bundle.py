@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from monai.networks.nets import BasicUNet
+from made_runs import basic_unet, stage_config, write_run
 from omegaconf import OmegaConf
 
 from kidney_lab.errors import InputError
@@ -16,72 +16,37 @@ from kidney_lab.geometry import Volume, grid_from_spacing
 from kidney_lab.inference.load import load_method
 
 HOME = "/" + "home/jo"
-NETWORK = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "features": [4, 4, 4, 4, 4, 4]}
-STAGE = {
-    "_target_": "kidney_lab.methods.stage.Stage",
-    "grid": {"_target_": "kidney_lab.data.prepare.GridRecipe", "spacing": None},
-    "view": {
-        "_target_": "kidney_lab.data.views.PatchView",
-        "roi_size": [16, 16, 16],
-        "samples_per_epoch": 2,
-        "val_samples": 2,
-        "foreground_fraction": 0.5,
-    },
-    "augment": {"_target_": "kidney_lab.transforms.augment.Augment"},
-    "intensity": {"_target_": "kidney_lab.transforms.normalize.NormalizeForeground", "percentiles": [0.5, 99.5]},
-    "inferer": {"_target_": "monai.inferers.SlidingWindowInferer", "roi_size": [32, 32, 32]},
-    "batch_size": 1,
-    "module": {
-        "_target_": "kidney_lab.methods.supervised.SupervisedSegmentation",
-        "loss": {"_target_": "monai.losses.DiceCELoss", "sigmoid": True},
-        "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1},
-        "scheduler": {"_target_": "torch.optim.lr_scheduler.ConstantLR", "_partial_": True},
-        "output": {
-            "_target_": "kidney_lab.methods.output.build_output",
-            "kind": "regions",
-            "labels": ["kidney", "tumor"],
-            "regions": ["kidney_and_mass", "tumor"],
-        },
-        "network": {"_target_": "monai.networks.nets.BasicUNet", **NETWORK},
-    },
-}  # fmt: skip
+STAGE = stage_config(
+    intensity={"_target_": "kidney_lab.transforms.normalize.NormalizeForeground", "percentiles": [0.5, 99.5]}
+)
 FIGURES = {"mean": 0.75, "std": 0.1, "median": 0.8, "n": 3, "n_undefined": 0}
 
 
-def write_run(folder, stages=("segmentation",), seed=0):
-    """A run folder with stages of random weights, as a training leaves it."""
-    folder.mkdir()
+def trained(folder, stages=("segmentation",), seed=0):
+    """A run folder with stages of random weights."""
     config = {
-        "model": {"stages": dict.fromkeys(stages, STAGE)},
-        "postprocessing": {"keep": "all"},
         "data": {"name": "kits23", "root": f"{HOME}/kits23", "regions": ["kidney_and_mass", "tumor"]},
         "logger": {"entity": "my-lab"},
     }
-    OmegaConf.save(config, folder / "config.yaml")
     record = {
         "name": "unet3d-kits23",
-        "precision": "32-true",
         "status": "finished",
         "paths": {"data.root": f"{HOME}/kits23"},
         "seed": 0,
+        "data": {"name": "kits23", "excluded": ["Doe_Jo"]},
     }
-    (folder / "run.json").write_text(json.dumps({**record, "data": {"name": "kits23", "excluded": ["Doe_Jo"]}}))
+    weights = {name: basic_unet(10 * seed + number) for number, name in enumerate(stages)}
+    write_run(folder, weights, stage=STAGE, config=config, record=record)
     (folder / "summary.json").write_text(json.dumps({"tumor": {"dice": FIGURES}}))
-    for number, name in enumerate(stages):
-        part = folder / "stages" / name
-        part.mkdir(parents=True)
-        torch.manual_seed(10 * seed + number)
-        weights = {f"network.{key}": value for key, value in BasicUNet(**NETWORK).state_dict().items()}
-        torch.save({"state_dict": weights, "epoch": 3}, part / "best.ckpt")
-        (part / "intensity.json").write_text(
-            json.dumps({"lower": -60.0, "upper": 250.0, "mean": 100.0, "std": 50.0, "n": 1000})
-        )
+    intensity = {"lower": -60.0, "upper": 250.0, "mean": 100.0, "std": 50.0, "n": 1000}
+    for name in stages:
+        (folder / "stages" / name / "intensity.json").write_text(json.dumps(intensity))
     return folder
 
 
 @pytest.fixture
 def run(tmp_path):
-    return write_run(tmp_path / "a run")
+    return trained(tmp_path / "a run")
 
 
 def files_of(folder):
@@ -110,7 +75,7 @@ def test_a_bundle_can_be_exported_again(run, tmp_path):
 
 
 def test_an_ensemble_of_runs_takes_its_members_with_it(tmp_path):
-    members = [write_run(tmp_path / name, seed=seed) for seed, name in enumerate(("one", "two"))]
+    members = [trained(tmp_path / name, seed=seed) for seed, name in enumerate(("one", "two"))]
     run = tmp_path / "ensemble"
     run.mkdir()
     config = OmegaConf.load(members[0] / "config.yaml")
@@ -143,7 +108,7 @@ def test_a_bundle_holds_what_others_need_and_nothing_of_the_machine(run, tmp_pat
 
 
 def test_every_stage_has_its_weights_and_several_have_no_onnx(tmp_path):
-    run = write_run(tmp_path / "run", ("coarse", "fine"))
+    run = trained(tmp_path / "run", ("coarse", "fine"))
     bundle = export_bundle(run, tmp_path / "bundle")
     for name in ("coarse", "fine"):
         expected = torch.load(run / "stages" / name / "best.ckpt", weights_only=True)["state_dict"]

@@ -1,13 +1,11 @@
 """What members of a method say of a scan, given as arrays, a run folder, and what could be wrong with one."""
 
-import json
 import os
 from dataclasses import dataclass
 
 import pytest
 import torch
-from monai.networks.nets import BasicUNet
-from omegaconf import OmegaConf
+from made_runs import basic_unet, stage_config, write_checkpoint, write_run
 
 from kidney_lab.methods.output import Output
 
@@ -46,61 +44,20 @@ def said():
     return make
 
 
-NETWORK = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "features": [4, 4, 4, 4, 4, 4]}
-STAGE = {
-    "_target_": "kidney_lab.methods.stage.Stage",
-    "grid": {"_target_": "kidney_lab.data.prepare.GridRecipe", "spacing": None},
-    "view": {
-        "_target_": "kidney_lab.data.views.PatchView",
-        "roi_size": [16, 16, 16],
-        "samples_per_epoch": 2,
-        "val_samples": 2,
-        "foreground_fraction": 0.5,
-    },
-    "augment": {"_target_": "kidney_lab.transforms.augment.Augment"},
-    "intensity": {
-        "_target_": "monai.transforms.ScaleIntensityRange", "a_min": -79, "a_max": 304, "b_min": -1.0, "b_max": 1.0,
-    },
-    "inferer": {"_target_": "monai.inferers.SlidingWindowInferer", "roi_size": [32, 32, 32]},
-    "batch_size": 1,
-    "module": {
-        "_target_": "kidney_lab.methods.supervised.SupervisedSegmentation",
-        "loss": {"_target_": "monai.losses.DiceCELoss", "sigmoid": True},
-        "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1},
-        "scheduler": {"_target_": "torch.optim.lr_scheduler.ConstantLR", "_partial_": True},
-        "output": {
-            "_target_": "kidney_lab.methods.output.build_output",
-            "kind": "regions",
-            "labels": ["kidney", "tumor"],
-            "regions": ["kidney_and_mass", "tumor"],
-        },
-        "network": {"_target_": "monai.networks.nets.BasicUNet", **NETWORK},
-    },
-}  # fmt: skip
-
-
 @pytest.fixture
 def write_weights():
     """Gives a run folder other random weights."""
 
     def write(folder, *, seed):
-        torch.manual_seed(seed)
-        weights = {f"network.{name}": value for name, value in BasicUNet(**NETWORK).state_dict().items()}
-        torch.save({"state_dict": weights, "epoch": 3}, folder / "stages" / "segmentation" / "best.ckpt")
+        write_checkpoint(folder, "segmentation", basic_unet(seed))
 
     return write
 
 
 @pytest.fixture
-def run(tmp_path, write_weights):
+def run(tmp_path):
     """A run folder with one stage of random weights."""
-    folder = tmp_path / "a run"
-    (folder / "stages" / "segmentation").mkdir(parents=True)
-    config = {"model": {"stages": {"segmentation": STAGE}}, "postprocessing": {"keep": "all"}}
-    OmegaConf.save(config, folder / "config.yaml")
-    (folder / "run.json").write_text(json.dumps({"precision": "32-true"}))
-    write_weights(folder, seed=4)
-    return folder
+    return write_run(tmp_path / "a run", {"segmentation": basic_unet(4)}, stage=stage_config())
 
 
 @pytest.fixture
