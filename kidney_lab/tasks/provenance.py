@@ -87,9 +87,6 @@ def _paths(config: DictConfig) -> list[tuple[str, str | None]]:
 
 def _weight_files(weights: Any) -> list[tuple[str, str]]:
     """Files of pretrained weights, one for all or one for each encoder; words such as `imagenet` are none."""
-    named = weights.items() if isinstance(weights, DictConfig) else [("", weights)]
-    return [
-        (f"{WEIGHTS}.{encoder}" if encoder else WEIGHTS, file)
-        for encoder, file in named
-        if isinstance(file, str) and Path(file).expanduser().is_file()
-    ]
+    by_encoder = isinstance(weights, DictConfig)
+    named = {f"{WEIGHTS}.{encoder}": file for encoder, file in weights.items()} if by_encoder else {WEIGHTS: weights}
+    return [(key, file) for key, file in named.items() if isinstance(file, str) and Path(file).expanduser().is_file()]
