@@ -1,15 +1,20 @@
 """Files that are either whole or not there."""
 
 import errno
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from kidney_lab.errors import InputError
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers of the system that say so."""
+
+LEFT_AFTER_S: Final = 60.0
+"""Seconds that no process stays in a block of `alone`."""
 
 
 def make_folder(path: Path) -> Path:
@@ -33,6 +38,33 @@ def make_folder(path: Path) -> Path:
             raise
         raise InputError(f"{path} cannot be made ({error.strerror}): name a folder that you may write to.") from error
     return path
+
+
+@contextmanager
+def alone(folder: Path, left_after_s: float = LEFT_AFTER_S) -> Iterator[None]:
+    """Lets one at a time of all processes that share a folder into the block, for moments; the others wait.
+
+    That a folder is made by one process alone is what file systems of networks promise too, unlike locks of files.
+
+    Args:
+        folder: that they share; it is made.
+        left_after_s: seconds after which one that is still in the block counts as killed there.
+    """
+    lock = make_folder(folder) / ".lock"
+    while True:
+        try:
+            lock.mkdir()
+            break
+        except FileExistsError:
+            with suppress(FileNotFoundError):  # it has left meanwhile
+                if time.time() - lock.stat().st_mtime > left_after_s:
+                    lock.rename(lock.with_name(f".{uuid.uuid4().hex}.lock")).rmdir()  # one of those that wait does it
+            time.sleep(0.02)
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            lock.rmdir()
 
 
 @contextmanager

@@ -1,6 +1,10 @@
+import os
+import threading
+import time
+
 import pytest
 
-from kidney_lab.files import replacing, write_text
+from kidney_lab.files import alone, replacing, write_text
 
 
 def names(folder) -> list[str]:
@@ -50,3 +54,41 @@ def test_an_old_file_is_replaced(tmp_path):
 
     assert path.read_bytes() == "né".encode()
     assert names(tmp_path) == ["run.json"]
+
+
+def test_one_at_a_time_is_alone_in_a_folder_and_leaves_nothing_there(tmp_path):
+    folder = tmp_path / "shared"
+    seen = []
+
+    def enter():
+        with alone(folder):
+            seen.append("in")
+            time.sleep(0.02)
+            seen.append("out")
+
+    threads = [threading.Thread(target=enter) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert seen == ["in", "out"] * 6
+    assert names(folder) == []
+
+
+def test_an_error_in_the_block_lets_the_next_one_in(tmp_path):
+    with pytest.raises(ValueError, match="wrong"), alone(tmp_path):
+        raise ValueError("wrong")
+    with alone(tmp_path):
+        assert names(tmp_path) == [".lock"]
+
+
+def test_one_that_was_killed_in_the_block_keeps_nobody_out(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    long_ago = time.time() - 100
+    os.utime(tmp_path / ".lock", (long_ago, long_ago))
+
+    with alone(tmp_path):
+        pass
+
+    assert names(tmp_path) == []

@@ -175,8 +175,9 @@ class JobSweeper(Sweeper):
                 tell_moved(job, own)
             if status not in _AGAIN:
                 continue
-            about = {"overrides": list(job.overrides), "job": {"key": job.key, "row": job.row}}
-            write_waiting(folder / name, {} if own is None else own.record, folder, about | {"before": status})
+            about = {"overrides": list(job.overrides), "job": {"key": job.key, "row": job.row}, "before": status}
+            if not write_waiting(folder / name, {} if own is None else own.record, folder, about):
+                continue  # another command has been quicker
             where = [f"hydra.sweep.dir={quote_path(str(folder.resolve()))}", f"hydra.sweep.subdir={quote_path(name)}"]
             launched[place] = [*job.overrides, *where, f"sweep.job='{job.key}'"]
         return launched

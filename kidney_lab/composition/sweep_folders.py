@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kidney_lab.errors import InputError
-from kidney_lab.files import write_text
+from kidney_lab.files import alone, write_text
 from kidney_lab.heartbeat import is_alive, this_process
 
 WAITING: Final = "waiting"
@@ -39,7 +39,8 @@ class JobFolder:
 
         A job waits as long as the command that is to start it runs; then it stands as it did before.
         """
-        status, process = str(self.record["status"]), self.record.get("process")
+        status = str(self.record.get("status", "finished"))  # a record without one was made by hand
+        process = self.record.get("process")
         if status == WAITING:
             signs = signs_of_sweep(self.path / self.record["sweep"])
             elsewhere = process and process != this_process() and signs.is_file() and is_alive(process, signs)
@@ -54,15 +55,27 @@ def signs_of_sweep(sweep: Path) -> Path:
     return sweep / "multirun.yaml"  # where Hydra's own sweeper leaves the configuration
 
 
-def write_waiting(folder: Path, record: dict[str, Any], sweep: Path, about: dict[str, Any]) -> None:
+def write_waiting(folder: Path, record: dict[str, Any], sweep: Path, about: dict[str, Any]) -> bool:
     """Tells other commands that a job is about to be started: they leave its folder alone.
 
     Args:
         folder: of the job.
-        record: that is there; empty where the job is new.
+        record: that was there when it was found that the job is to be started; empty where it is new.
         sweep: folder of the sweep.
         about: the job's `overrides`, its key and row as `job`, and as `before` how it stood.
+
+    Returns:
+        False, and nothing is written, where another command has begun the job since.
     """
+    file = folder / "run.json"
+    with alone(folder):
+        if (_read(file).record if file.is_file() else {}) != record:
+            return False
+        write_text(file, json.dumps(_waiting(folder, record, sweep, about), indent=2) + "\n")
+    return True
+
+
+def _waiting(folder: Path, record: dict[str, Any], sweep: Path, about: dict[str, Any]) -> dict[str, Any]:
     record = {"stages": {}, "resumed": [], "paths": {}} | record
     waiting = {
         "status": WAITING,
@@ -70,7 +83,7 @@ def write_waiting(folder: Path, record: dict[str, Any], sweep: Path, about: dict
         "process": this_process(),
         "job": {**record.get("job", {}), **about["job"]},
     }
-    write_text(folder / "run.json", json.dumps({**record, **about, **waiting}, indent=2) + "\n")
+    return {**record, **about, **waiting}
 
 
 def read_folders(sweep: Path, names: Collection[str] = ()) -> list[JobFolder]:

@@ -191,20 +191,21 @@ def refuse_exchanged(run: RunFiles, members: Mapping[str, RunFiles]) -> None:
     """Makes sure that the members of a run are those that it was made of.
 
     Args:
-        run: a run; one that recorded no hashes is taken as it is.
+        run: a run; one that recorded nothing of its members is taken as it is.
         members: its member runs, by name.
 
     Raises:
-        InputError: in the place of one of them lies a run with another configuration.
+        InputError: in the place of one of them lies another run, of another configuration or begun at another time.
     """
     recorded = run.record.get("members") or {}
     for name, member in members.items():
-        before, now = recorded.get(name, {}).get("config_hash"), member.record.get("config_hash")
-        if before is not None and now != before:
-            raise InputError(
-                f"{run.path} was made of the member {name}, {member.path}, when its config_hash was {before}, "
-                f"and now it is {now}: bring the former run back there, or make the ensemble again in a new folder."
-            )
+        for key in ("config_hash", "started"):
+            before, now = recorded.get(name, {}).get(key), member.record.get(key)
+            if before is not None and now != before:
+                raise InputError(
+                    f"{run.path} was made of the member {name}, {member.path}, when its {key} was {before}, "
+                    f"and now it is {now}: bring the former run back there, or make the ensemble again in a new folder."
+                )
 
 
 def member_paths(config: DictConfig) -> Sequence[str]:

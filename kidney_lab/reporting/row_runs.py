@@ -4,17 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from kidney_lab.composition.decisive import is_decisive
 from kidney_lab.reporting.runs import Run
 from kidney_lab.wording import counted
 
 RowKey = tuple[str, str, str, str, str, frozenset[str]]
 
-_SAME_JOB: Final = (
-    *("seed", "resume", "data.root", "prepare", "hydra", "logger", "data.num_workers", "view"),
-    *("trainer.devices", "trainer.accelerator", "trainer.num_nodes", "trainer.logger", "trainer.enable_progress_bar"),
-    *("callbacks.slices", "callbacks.confidence", "callbacks.heatmaps", "callbacks.last", "callbacks.epochs"),
-)
-"""Keys, with all below them, in whose overrides runs of one row may differ and still be repetitions of it."""
+_REPEATED: Final = ("seed", "trainer.devices", "trainer.accelerator", "trainer.num_nodes")
+"""Keys that decide what a run gives, and in which runs of one row may differ and still be repetitions of it."""
 
 
 def row_key(run: Run) -> RowKey | None:
@@ -86,7 +83,7 @@ def code_notes(runs: Sequence[Run]) -> list[str]:
 
 def _is_of_the_job(override: str) -> bool:
     key = override.lstrip("+~").partition("=")[0]
-    return any(key == same or key.startswith(f"{same}.") for same in _SAME_JOB)
+    return key in _REPEATED or not is_decisive(key)
 
 
 def _status(run: Run) -> str:

@@ -175,10 +175,11 @@ def describe_members(members: Mapping[str, RunFiles]) -> dict[str, Any]:
         members: by name.
 
     Returns:
-        By name `run`, `name`, `seed`, `commit`, `config_hash`, and `parameters` and `flops` (of one forward pass of
-        each stage's sample) of all networks that the member computes, a stage that another contains with that one.
+        By name `run`, `name`, `seed`, `commit`, `config_hash`, `started`, and `parameters` and `flops` (of one forward
+        pass of each stage's sample) of all networks that the member computes, a stage that another contains with that
+        one.
     """
-    known = ("name", "seed", "commit", "config_hash")
+    known = ("name", "seed", "commit", "config_hash", "started")
     return {
         name: {
             "run": str(run.path),

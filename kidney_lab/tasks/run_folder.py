@@ -17,7 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from kidney_lab.composition.arguments import WEIGHTS, quote_path
-from kidney_lab.composition.config_hash import without_paths
+from kidney_lab.composition.config_hash import contents_hash
+from kidney_lab.composition.decisive import decisive, is_split_file
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.errors import InputError
 from kidney_lab.files import write_text
@@ -26,11 +27,8 @@ from kidney_lab.inference.member_runs import KEY, member_paths
 from kidney_lab.memory import overall_peak_mib
 from kidney_lab.tasks.provenance import checkout, provenance, utc_now
 
-HOW = (
-    *("trainer.", "logger", "callbacks.", "prepare.", "task.", "data.num_workers", "data.max_time"),
-    *("metrics", "lesions"),
-)
-"""Keys that say how a training is run and scored, not what it learns; a resumed training may change them."""
+HOW = ("trainer.", "callbacks.", "task.", "data.max_time", "metrics", "lesions")
+"""Keys that say for how long a training goes on, on what, and how it is scored; a resumed one may change them."""
 
 log = logging.getLogger("kidney_lab")
 
@@ -141,14 +139,14 @@ def refuse_changes(run: Path, now: dict[str, Any], paths: Mapping[str, str] = Ma
     stored = OmegaConf.load(run / "config.yaml") if (run / "config.yaml").is_file() else None
     if not isinstance(stored, DictConfig):
         return  # it ended before it wrote anything
-    before, after = (_leaves(without_paths(plain)) for plain in (to_plain(stored), now))
+    before, after = (_leaves(decisive(plain)) for plain in (to_plain(stored), now))
     changed = [
         f"{key} was {before.get(key)!r} and is {after.get(key)!r}"
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key)
         and not key.startswith(HOW)
         and not f".{key}".endswith(".augment.device")
-        and not _is_kept_path(key, after.get(key), paths)
+        and not _is_same_file(key, before.get(key), after.get(key), paths)
     ]
     if changed:
         raise InputError.of(
@@ -158,10 +156,17 @@ def refuse_changes(run: Path, now: dict[str, Any], paths: Mapping[str, str] = Ma
         )
 
 
-def _is_kept_path(key: str, value: Any, paths: Mapping[str, str]) -> bool:
-    """Whether a value is a path as `run.json` has it; that of weights stands in the stages that begin with them too."""
-    path = str(Path(str(value)).expanduser().resolve())
-    if key.startswith("model.stages.") and key.endswith(".weights"):
+def _is_same_file(key: str, before: Any, after: Any, paths: Mapping[str, str]) -> bool:
+    """Whether two values are paths of what is the same.
+
+    Those of a split may differ, since its cases are compared by themselves; `init` may by where its weights lie.
+    """
+    if key == "data.split":
+        return is_split_file(before) and is_split_file(after)
+    if key == "init":
+        return None not in (before, after) and contents_hash(paths.get(key, before)) == contents_hash(str(after))
+    path = str(Path(str(after)).expanduser().resolve())
+    if key.startswith("model.stages.") and key.endswith(".weights"):  # stands in the stages that begin with them too
         return path in [kept for name, kept in paths.items() if name.startswith(WEIGHTS)]
     return paths.get(key) == path
 

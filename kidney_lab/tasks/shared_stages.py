@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
-from kidney_lab.composition.config_hash import config_hash, contents_hash
+from kidney_lab.composition.config_hash import config_hash
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.data.splits import Split
 from kidney_lab.files import replacing
@@ -35,8 +35,7 @@ def training_key(config: DictConfig, stage: str, split: Split) -> str:
         before = [stages[name].get("contains"), (stages[name].get("earlier") or {}).get("stage")]
         chain += [other for other in before if other is not None and other not in chain]
     of_all: dict[str, Any] = {key: to_plain(config[key]) for key in ("data", "trainer", "callbacks")}
-    begins_with = None if config.init is None else contents_hash(str(config.init))
-    of_all |= {"seed": config.seed, "begins_with": begins_with, "split_hash": split.hash}
+    of_all |= {"seed": config.seed, "init": config.init, "split_hash": split.hash}
     return config_hash({"stages": [stages[name] for name in chain], **of_all})
 
 

@@ -17,7 +17,7 @@ from kidney_lab.composition.config_hash import job_key
 from kidney_lab.composition.messages import USER_ERRORS, describe, is_fault, to_plain
 from kidney_lab.composition.sweep_folders import JobFolder
 from kidney_lab.errors import BatchError, InputError, JobError
-from kidney_lab.files import write_text
+from kidney_lab.files import alone, write_text
 from kidney_lab.heartbeat import beating, this_process
 from kidney_lab.tasks.provenance import provenance, utc_now
 
@@ -87,25 +87,30 @@ class SweepJob:
             InputError: the folder holds another job than the sweep has named. Nothing is written then.
         """
         job = cls(Path(HydraConfig.get().runtime.output_dir))
+        with alone(job.path):
+            return job if job.begin(config) else None
+
+    def begin(self, config: DictConfig) -> bool:
+        """Makes the folder this process's, unless it is that of another one or finished; see `open`."""
         record: dict[str, Any] = {"stages": {}, "started": utc_now(), "resumed": []}
-        if job.file.is_file():
+        if self.file.is_file():
             if config.sweep.job is None:
                 raise InputError(
-                    f"{job.path} holds a job already: go on with its sweep by sweep.resume=true and "
+                    f"{self.path} holds a job already: go on with its sweep by sweep.resume=true and "
                     "hydra.sweep.dir=<the sweep's folder>, or choose another folder."
                 )
-            record |= job.read()
-            if _is_left_alone(JobFolder(job.path, record), config.sweep.job):
-                return None
-            if (job.path / "config.yaml").is_file():  # a training had begun; a cluster may have sent it again itself
-                config.resume = str(job.path)
-            job.before_s = float(record.get("job", {}).get("seconds", 0.0))
+            record |= self.read()
+            if _is_left_alone(JobFolder(self.path, record), config.sweep.job):
+                return False
+            if (self.path / "config.yaml").is_file():  # a training had begun; a cluster may have sent it again itself
+                config.resume = str(self.path)
+            self.before_s = float(record.get("job", {}).get("seconds", 0.0))
         for key in ("error", "finished", "before", "sweep"):  # of the last time, or of waiting
             record.pop(key, None)
         record |= {"status": "running", "process": this_process(), "overrides": _overrides(), "paths": {}}
-        about = {"key": config.sweep.job, "row": config.experiment.row, "seconds": job.before_s, "slurm": _slurm()}
-        job.write(record | {"job": about})
-        return job
+        about = {"key": config.sweep.job, "row": config.experiment.row, "seconds": self.before_s, "slurm": _slurm()}
+        self.write(record | {"job": about})
+        return True
 
     @property
     def file(self) -> Path:

@@ -1,9 +1,17 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import pytest
 
-from kidney_lab.composition.sweep_folders import JobFolder, free_numbers, match_folders, newest_sweep, read_folders
+from kidney_lab.composition.sweep_folders import (
+    JobFolder,
+    free_numbers,
+    match_folders,
+    newest_sweep,
+    read_folders,
+    write_waiting,
+)
 from kidney_lab.errors import InputError
 
 
@@ -40,6 +48,34 @@ def test_folders_are_read_by_their_numbers_and_a_damaged_record_is_named(tmp_pat
     (tmp_path / "9" / "run.json").write_text('{"status": ')
     with pytest.raises(InputError, match=r"9/run\.json cannot be read \(Expecting value.*\): bring it back, or remove"):
         read_folders(tmp_path)
+
+
+def test_a_record_without_a_status_was_made_by_hand_and_counts_as_finished(tmp_path):
+    assert JobFolder(tmp_path, {"config_hash": "a"}).status == "finished"
+
+
+def test_of_commands_that_would_start_a_job_one_does(tmp_path):
+    def start(number):
+        about = {"overrides": [f"seed={number}"], "job": {"key": "a-1", "row": None}, "before": "not started"}
+        return write_waiting(tmp_path / "0", {}, tmp_path, about)
+
+    with ThreadPoolExecutor(8) as commands:
+        started = list(commands.map(start, range(8)))
+
+    assert started.count(True) == 1
+    record = json.loads((tmp_path / "0" / "run.json").read_text())
+    assert record["overrides"] == [f"seed={started.index(True)}"]
+
+
+def test_a_job_that_another_command_has_begun_since_keeps_its_record(tmp_path):
+    (tmp_path / "0").mkdir()
+    failed, begun = ({"status": status, "stages": {}} for status in ("failed", "running"))
+    (tmp_path / "0" / "run.json").write_text(json.dumps(begun))
+    about = {"overrides": [], "job": {"key": "a-1", "row": None}, "before": "failed"}
+
+    assert not write_waiting(tmp_path / "0", failed, tmp_path, about)
+
+    assert json.loads((tmp_path / "0" / "run.json").read_text()) == begun
 
 
 def test_new_jobs_get_numbers_whose_folders_hold_nothing(tmp_path):

@@ -169,6 +169,10 @@ class TestMembers:
             match=r"inner was made of the member 1, .*a run, when its config_hash was abc, and now it is def: bring th",
         ):
             load_method(outer, "cpu")
+        write(member, config_hash="abc", started="2026-02-02")
+        write(inner, members={"1": {"config_hash": "abc", "started": "2026-01-01"}})
+        with pytest.raises(InputError, match=r"when its started was 2026-01-01, and now it is 2026-02-02"):
+            load_method(outer, "cpu")
 
     def test_a_member_that_has_moved_is_told_and_where_it_stands(self, member, make_ensemble):
         folder = make_ensemble("outer", [member])

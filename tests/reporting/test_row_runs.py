@@ -53,7 +53,8 @@ def test_what_has_not_finished_is_in_no_mean_and_is_named(write_row, tmp_path, s
     "override",
     [
         *("prepare.workers=2", "trainer.devices=2", "logger=wandb", "data.num_workers=0", "++hydra.verbose=true"),
-        *("~logger", "callbacks.slices.n_slices=1", "prepare.root=x", "seed=3"),
+        *("~logger", "callbacks.slices.n_slices=1", "prepare.root=x", "seed=3", "trust=[a]", "trainer.profiler=simple"),
+        *("+experiment.compare.A=B", "data.test_root=x", "inference.memory_gib=4"),
     ],
 )
 def test_an_override_of_how_a_job_runs_splits_no_row(write_row, override):
@@ -65,7 +66,13 @@ def test_an_override_of_how_a_job_runs_splits_no_row(write_row, override):
     assert (row.title, len(row.runs)) == ("PM", 2)
 
 
-@pytest.mark.parametrize("override", ["trainer=smoke", "trainer.max_epochs=3", "callbacks.early_stopping=null"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("trainer=smoke", "trainer.max_epochs=3", "callbacks.early_stopping=null", "view=slices", "view.neighbours=2"),
+        "inference.mirror_axes=[1]",
+    ],
+)
 def test_an_override_of_what_is_learned_splits_a_row(write_row, override):
     paths = [
         write_row(str(k), "PM", TUMOR, table="p/t", seed=k, overrides=["model=x", *own])

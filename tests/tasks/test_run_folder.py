@@ -34,6 +34,26 @@ def test_a_training_goes_on_with_its_split_and_its_augmentation_elsewhere(tmp_pa
         refuse_changes(tmp_path, changed(fold=2))
 
 
+def test_a_training_goes_on_logged_and_loaded_otherwise(tmp_path):
+    OmegaConf.save(OmegaConf.create(CONFIG), tmp_path / "config.yaml")
+
+    refuse_changes(tmp_path, {**CONFIG, "logger": {"tags": []}, "trust": ["mine"], "inference": {"memory_gib": 4}})
+    with pytest.raises(InputError, match=r"inference\.mirror_axes was None and is \[1\]"):
+        refuse_changes(tmp_path, {**CONFIG, "inference": {"mirror_axes": [1]}})
+
+
+def test_a_training_goes_on_from_the_weights_that_it_began_with_wherever_they_lie(tmp_path):
+    for name, content in {"a": "one", "copy": "one", "b": "other"}.items():
+        (tmp_path / f"{name}.ckpt").write_text(content)
+    a, copy, b = (str(tmp_path / f"{name}.ckpt") for name in ("a", "copy", "b"))
+    OmegaConf.save(OmegaConf.create({**CONFIG, "init": "a.ckpt"}), tmp_path / "config.yaml")
+
+    refuse_changes(tmp_path, {**CONFIG, "init": copy}, {"init": a})
+    for init in (b, None):
+        with pytest.raises(InputError, match=r"init was 'a\.ckpt' and is "):
+            refuse_changes(tmp_path, {**CONFIG, "init": init}, {"init": a})
+
+
 def test_what_has_changed_is_told_by_its_own_key(tmp_path):
     before = {**CONFIG, "refits": [{"rate": 0.3, "sizes": [1, 2]}, {"rate": 0.3}]}
     OmegaConf.save(OmegaConf.create(before), tmp_path / "config.yaml")

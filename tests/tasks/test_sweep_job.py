@@ -1,6 +1,8 @@
 import gc
 import json
 import pickle
+import threading
+import time
 import weakref
 
 import pytest
@@ -15,6 +17,7 @@ from kidney_lab.composition.messages import to_plain
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder
 from kidney_lab.errors import BatchError, InputError, JobError
+from kidney_lab.files import alone
 from kidney_lab.tasks.run_folder import RunFolder
 from kidney_lab.tasks.sweep_job import run_job
 
@@ -169,6 +172,24 @@ def test_a_job_that_another_command_has_begun_is_left_to_it(status, config, tmp_
 
     assert record() == before
     assert f"s/4 is left alone: another command has begun it ({status})" in capsys.readouterr().err
+
+
+def test_a_job_waits_for_another_command_that_is_just_beginning_it(config, tmp_path):
+    config.sweep.job = "a-1"
+    entered = threading.Event()
+
+    def other_command():
+        with alone(tmp_path / "s" / "4"):
+            entered.set()
+            time.sleep(0.2)
+            begun(tmp_path)
+
+    other = threading.Thread(target=other_command)
+    other.start()
+    entered.wait()
+
+    assert run_job(config, fails(AssertionError("run twice"))) is None
+    other.join()
 
 
 def test_a_job_whose_folder_became_another_one_s_writes_nothing(config, tmp_path, record):
