@@ -34,7 +34,7 @@ def training_key(config: DictConfig, stage: str, split: Split) -> str:
     for name in chain:
         before = [stages[name].get("contains"), (stages[name].get("earlier") or {}).get("stage")]
         chain += [other for other in before if other is not None and other not in chain]
-    of_all: dict[str, Any] = {key: to_plain(config[key]) for key in ("data", "trainer", "callbacks")}
+    of_all: dict[str, Any] = {key: to_plain(config[key]) for key in ("data", "trainer", "callbacks", "inference")}
     of_all |= {"seed": config.seed, "init": config.init, "split_hash": split.hash}
     return config_hash({"stages": [stages[name] for name in chain], **of_all})
 

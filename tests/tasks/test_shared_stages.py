@@ -22,6 +22,7 @@ CONFIG = {
     "data": {"name": "kits19", "root": "here"},
     "trainer": {"max_epochs": 3},
     "callbacks": {},
+    "inference": {"mirror_axes": None, "memory_gib": None},
     "seed": 0,
     "init": None,
     "experiment": {"row": "Baseline"},
@@ -41,6 +42,7 @@ def key(stage="refit", split=SPLIT, **changes):
         {"seed": 1},
         {"init": "a run"},
         {"trainer__max_epochs": 4},
+        {"inference__mirror_axes": [1]},
         {"data__name": "kits21"},
         {"model__stages__refit__k": 4},
         {"model__stages__fine__lr": 3},
@@ -59,6 +61,7 @@ def test_what_a_stage_learns_from_makes_another_key(change):
         ("refit", {"model__stages__other__lr": 5}),
         ("coarse", {"model__stages__fine__lr": 5}),
         ("refit", {"data__root": "there"}),
+        ("refit", {"inference__memory_gib": 4}),
         ("refit", {"experiment__row": "Baseline + MSAL"}),
     ],
 )
