@@ -1,6 +1,7 @@
 """The command: composes `conf/` and runs the task. Nothing heavy is imported before a task needs it."""
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +18,8 @@ from kidney_lab.composition.job_sweeper import register_sweeper
 from kidney_lab.composition.messages import USER_ERRORS, describe, is_fault
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder, register_experiments
-from kidney_lab.composition.table import refuse_whole_table
-from kidney_lab.errors import BatchError, JobError
+from kidney_lab.composition.table import refuse_named_so, refuse_whole_table
+from kidney_lab.errors import BatchError, InputError, JobError
 from kidney_lab.files import DISK_FULL
 from kidney_lab.tasks.sweep_job import run_job
 
@@ -44,7 +45,10 @@ def run_task(config: DictConfig) -> object:
 
 
 def _run(config: DictConfig) -> object:
+    refuse_named_so(config)
     refuse_whole_table(config)
+    if config.sweep.resume and HydraConfig.get().mode != RunMode.MULTIRUN:
+        raise InputError("sweep.resume=true goes on with a sweep: add -m, or go on with a run by resume=<its folder>.")
     return get_method(config.task._target_)(config)
 
 
@@ -71,6 +75,8 @@ def main() -> None:
     register_sweeper()
     # Hydra prints and swallows exceptions unless told not to; the sentence and the exit code are ours to choose.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # As Ctrl-C: what is running is recorded as interrupted, and told how to go on with.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.argv[1:] = prepare_arguments(sys.argv[1:])
         run_task()

@@ -24,6 +24,17 @@ def reset_peak() -> bool:
     return True
 
 
+def forget_peaks() -> bool:
+    """Makes `overall_peak_mib` count from now on, as in a new process: for jobs that share one.
+
+    What earlier jobs have left in memory counts for the next one too. Returns what `reset_peak` does.
+    """
+    global _highest_mib  # see `reset_peak`
+    forgotten = reset_peak()
+    _highest_mib = 0.0
+    return forgotten
+
+
 def peak_mib() -> float:
     """Largest resident memory of this process since `reset_peak`, MiB."""
     with suppress(OSError, StopIteration):
@@ -35,7 +46,7 @@ def peak_mib() -> float:
 
 
 def overall_peak_mib() -> float:
-    """Largest resident memory of this process since it started, whatever was reset, MiB."""
+    """Largest resident memory of this process since it started, or since `forget_peaks`, whatever was reset, MiB."""
     return max(_highest_mib, peak_mib())
 
 

@@ -64,6 +64,23 @@ WRONG = {
     "a missing data root": (["data=kits23", "data.root=/nowhere"], "data=phantom needs no download"),
     "an unset data root": (["data=kits19"], "data=kits19 needs data.root=. The challenge gives the cases out at"),
     "an unknown experiment": (["+experiments=none/such"], "There is no config named experiments/none/such"),
+    "experiment for experiments": (
+        ["-m", "+experiment=cascade_unet/table4_2"],
+        "+experiment= adds a key that is there already: a table is named by +experiments=<paper>/<table>.",
+    ),
+    "a name in the place of an experiment": (["++experiment=a/b"], "experiment=a/b is no experiment: write +experim"),
+    "two tables at once": (
+        ["-m", "+experiments=cascade_unet/table4_2,msalds/table2"],
+        "+experiments=cascade_unet/table4_2,msalds/table2 names several experiments: run one after the other",
+    ),
+    "a row of predictions that are not there": (
+        ["-m", "+experiments=msalds/table2", "data=phantom", "trainer=smoke", "+rows.nnU-Net.predictions=no/where"],
+        "rows.nnU-Net.predictions=no/where is no folder: name one of label maps, or leave the row out.",
+    ),
+    "going on with no sweep": (
+        ["sweep.resume=true", "trainer=smoke"],
+        "sweep.resume=true goes on with a sweep: add -m",
+    ),
     "no predictions": (["task=evaluate", "predictions=p", "references=r", "output=o"], "predictions=p is no folder"),
     "no runs": (["task=report", "runs=nothing*", "output=o"], "runs=nothing* matches nothing"),
     "no run": (["task=predict", "run=no", "input=a.nii", "output=b"], "input=a.nii is not there"),

@@ -3,6 +3,7 @@
 The hash of a configuration, the jobs of a sweep, a training that is gone on with and the rows of a report go by this.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 MOVABLE: Final = ("data.root", "data.test_root", "prepare.root")
@@ -15,6 +16,9 @@ OF_THE_RUN: Final = (
     *("callbacks.slices", "callbacks.confidence", "callbacks.heatmaps", "callbacks.last", "callbacks.epochs"),
 )
 """How a run is started, loaded, shown and reported."""
+
+_OF_THE_START: Final = ("resume=", "sweep.")
+"""Beginnings of overrides that say how a run was started, not what it is."""
 
 _WRITTEN_TO: Final = ("dirpath", "save_dir")
 """Keys of folders that callbacks and loggers write to, wherever they stand."""
@@ -32,6 +36,11 @@ def decisive(plain: dict[str, Any]) -> dict[str, Any]:
     """
     kept: dict[str, Any] = _decisive(plain, "")
     return kept
+
+
+def lasting(overrides: Iterable[str]) -> list[str]:
+    """Overrides without those that say how a run was started or gone on with."""
+    return [item for item in overrides if not item.lstrip("+").startswith(_OF_THE_START)]
 
 
 def is_split_file(split: Any) -> bool:

@@ -20,8 +20,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from kidney_lab.composition.arguments import quote_path
 from kidney_lab.composition.config_hash import job_key, movable_paths
+from kidney_lab.composition.decisive import lasting
 from kidney_lab.composition.job_places import Job, job_places, refuse_shared, tell_moved
 from kidney_lab.composition.messages import USER_ERRORS, describe, to_plain
+from kidney_lab.composition.prediction_rows import check_predictions
 from kidney_lab.composition.sweep_end import first_line, how_to_go_on, job_errors, tell_unfinished
 from kidney_lab.composition.sweep_folders import (
     NOT_STARTED,
@@ -33,7 +35,7 @@ from kidney_lab.composition.sweep_folders import (
     write_waiting,
 )
 from kidney_lab.composition.sweep_table import JobLine, print_table, write_table
-from kidney_lab.composition.table import Table, combinations, table_jobs
+from kidney_lab.composition.table import Table, check_experiment, combinations, table_jobs
 from kidney_lab.errors import BatchError, InputError
 from kidney_lab.heartbeat import beating
 
@@ -94,9 +96,11 @@ class JobSweeper(Sweeper):
     def _jobs(self, arguments: list[str]) -> list[Job]:
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides(arguments)
+        check_experiment(self.config, overrides)
         if "rows" not in self.config and self.config.experiment.table is None:
             return [self._compose(list(job), place, name="") for place, job in enumerate(combinations(overrides))]
         table = Table.of(self.config)
+        check_predictions(table.rows)
         jobs = enumerate(table_jobs(table, overrides))
         return [self._compose(job, place, name=f"{table.name}, ") for place, job in jobs]
 
@@ -175,7 +179,7 @@ class JobSweeper(Sweeper):
                 tell_moved(job, own)
             if status not in _AGAIN:
                 continue
-            about = {"overrides": list(job.overrides), "job": {"key": job.key, "row": job.row}, "before": status}
+            about = {"overrides": lasting(job.overrides), "job": {"key": job.key, "row": job.row}, "before": status}
             if not write_waiting(folder / name, {} if own is None else own.record, folder, about):
                 continue  # another command has been quicker
             where = [f"hydra.sweep.dir={quote_path(str(folder.resolve()))}", f"hydra.sweep.subdir={quote_path(name)}"]
@@ -200,7 +204,8 @@ class JobSweeper(Sweeper):
             if own is not None and own.status != "failed":
                 untold = {**own.record, "status": "failed", "error": error}
                 found[place] = begun[begun.index(own)] = JobFolder(own.path, untold)
-        gone = [JobLine(job.row, job.overrides) for job, own in zip(jobs, found, strict=True) if own is None]
+        unbegun = [job for job, own in zip(jobs, found, strict=True) if own is None]
+        gone = [JobLine(job.row, tuple(lasting(job.overrides))) for job in unbegun]
         lines = [*map(JobLine.of, begun), *gone]
         write_table(lines, folder / "sweep.csv")
         print_table(lines, folder)

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -24,6 +24,8 @@ from kidney_lab.errors import InputError
 USER_ERRORS: tuple[type[Exception], ...] = (InputError, HydraException, OmegaConfBaseException)
 """What a wrong input or configuration raises; anything else is a fault of the program."""
 
+_ADDED: Final = {"experiment": "a table is named by +experiments=<paper>/<table>"}
+
 
 def describe(error: Exception, overrides: Sequence[str]) -> str:
     """Explains a configuration error.
@@ -40,10 +42,8 @@ def describe(error: Exception, overrides: Sequence[str]) -> str:
         return str(inner)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         return _unknown_option(error)
-    if isinstance(error, ConfigCompositionException):
-        key = _unknown_key(error)
-        if key is not None:
-            return _suggest_key(key, overrides)
+    if isinstance(error, ConfigCompositionException) and (said := _wrong_key(error, overrides)):
+        return said
     if isinstance(error, OverrideParseException):
         return f"{error.override} cannot be read as key=value: {error.message.splitlines()[0]}."
     if isinstance(error, InstantiationException):
@@ -89,15 +89,20 @@ def _unknown_option(error: MissingConfigException) -> str:
     return _with_guess(f"{group}={option} is unknown", option, sorted(set(error.options)))
 
 
-def _unknown_key(error: ConfigCompositionException) -> str | None:
-    match = re.search(r"Could not override '([^']+)'", str(error))
-    return match[1].split("@")[0] if match else None
+def _wrong_key(error: ConfigCompositionException, overrides: Sequence[str]) -> str | None:
+    """What an override's key has to be, where it is the key that is wrong."""
+    if unknown := re.search(r"Could not override '([^']+)'", str(error)):
+        return _suggest_key(unknown[1].split("@")[0], overrides)
+    if twice := re.search(r"An item is already at '([^']+)'", str(error)):
+        return f"+{twice[1]}= adds a key that is there already: {_ADDED.get(twice[1], 'leave out the plus sign')}."
+    return None
 
 
 def _suggest_key(key: str, overrides: Sequence[str]) -> str:
     """Names the keys beside which an unknown one was meant to stand."""
-    if key == "experiments":
-        return "experiments= is no key by itself: write +experiments=<paper>/<table>, with the plus sign."
+    if key == "experiments" or key.startswith("rows."):
+        wanted = "experiments=<paper>/<table>" if key == "experiments" else f"{key}=DIR"
+        return f"{key}= is no key by itself: write +{wanted}, with the plus sign."
     parts = key.replace("/", ".").split(".")
     try:
         node: Any = _compose_without(key, overrides)

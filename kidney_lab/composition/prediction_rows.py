@@ -5,10 +5,11 @@ table's data, as the other rows are. Any table takes one from the command line: 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from kidney_lab.composition.arguments import quote_path
+from kidney_lab.composition.arguments import quote_path, unquote
 from kidney_lab.errors import InputError
 
 TASK: Final = "task=predictions"
@@ -60,6 +61,23 @@ def with_prediction_rows(rows: dict[Any, Any], table: str) -> dict[Any, Any]:
         else:
             found[row] = [TASK, f"{_KEY}={quote_path(str(folder))}"]
     return found
+
+
+def check_predictions(rows: Mapping[str, Sequence[str]]) -> None:
+    """Makes sure, before any other row is trained, that the folders of label maps are there.
+
+    Args:
+        rows: of a table, see `with_prediction_rows`.
+
+    Raises:
+        InputError: one is not.
+    """
+    for row, overrides in rows.items():
+        if TASK not in overrides:
+            continue
+        folder = next(unquote(item.partition("=")[2]) for item in overrides if item.startswith(f"{_KEY}="))
+        if not Path(folder).expanduser().is_dir():
+            raise InputError(f"{ROWS}{row}.{_KEY}={folder} is no folder: name one of label maps, or leave the row out.")
 
 
 def scored_once(jobs: Sequence[list[str]]) -> list[list[str]]:

@@ -44,13 +44,14 @@ class JobLine:
     def of(cls, folder: JobFolder) -> "JobLine":
         """Reads what the record of a job says."""
         record, job = folder.record, folder.record.get("job", {})
+        known = record.get("status", folder.status), record.get("before")
         return cls(
             row=job.get("row"),
             overrides=tuple(record.get("overrides", ())),
             status=folder.status,
             folder=folder.path,
             seconds=job.get("seconds", record.get("wall_time_s")),
-            error=GONE if folder.status not in (record["status"], record.get("before")) else record.get("error", ""),
+            error=record.get("error", "") if folder.status in known else GONE,
         )
 
 
@@ -85,7 +86,7 @@ def print_table(lines: Sequence[JobLine], sweep: Path, console: Console | None =
         sweep: folder of the sweep.
         console: to print to; standard output unless given.
     """
-    content = cells(lines)
+    content = _errors_once(cells(lines))
     shown = [place for place, name in enumerate(COLUMNS) if name != "folder" and any(row[place] for row in content)]
     table = Table(box=SIMPLE_HEAD)
     for place in shown:
@@ -108,3 +109,13 @@ def count_statuses(lines: Collection[JobLine]) -> str:
 def _words(line: JobLine, shared: Collection[str]) -> str:
     kept = [item for item in line.overrides if item not in shared and not item.startswith(("~", "experiment.row="))]
     return " ".join(kept)
+
+
+def _errors_once(content: Sequence[list[str]]) -> list[list[str]]:
+    """The table with each error where it first stands: all jobs may have the same long one."""
+    first: dict[str, str] = {}
+    shown = []
+    for *others, error in content:
+        job = first.setdefault(error, others[0])
+        shown.append([*others, error if error in ("", GONE) or job == others[0] else f"as job {job}"])
+    return shown

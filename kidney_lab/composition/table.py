@@ -109,6 +109,30 @@ def combinations(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
     return list(itertools.product(*choices.values()))
 
 
+def check_experiment(config: DictConfig, overrides: Sequence[Override]) -> None:
+    """Makes sure that a sweep is of one experiment at most.
+
+    Raises:
+        InputError: several are swept over, or a key of that name was given in the place of one.
+    """
+    several = [item for item in overrides if item.key_or_group == "experiments" and item.is_sweep_override()]
+    if several:
+        raise InputError(f"{several[0].input_line} names several experiments: run one after the other, each by itself.")
+    refuse_named_so(config)
+
+
+def refuse_named_so(config: DictConfig) -> None:
+    """Makes sure that `experiment` is what the tables set, and not the name of one.
+
+    Raises:
+        InputError: it is a value.
+    """
+    if not OmegaConf.is_dict(config.experiment):
+        raise InputError(
+            f"experiment={config.experiment} is no experiment: write +experiments=<paper>/<table>, with the plus sign."
+        )
+
+
 def refuse_whole_table(config: DictConfig) -> None:
     """Makes sure that a job is no table, but at most one row of it.
 

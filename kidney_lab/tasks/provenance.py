@@ -14,11 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from kidney_lab.composition.arguments import WEIGHTS
 from kidney_lab.composition.config_hash import config_hash
+from kidney_lab.composition.decisive import lasting
 from kidney_lab.composition.messages import to_plain
 
 PACKAGES = ("kidney-lab", "torch", "pytorch-lightning", "monai", "hydra-core", "numpy", "scipy")
-_OF_THE_START = ("resume=", "sweep.")
-"""Overrides that say how a run was started, not what it is."""
 
 
 def provenance(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
@@ -32,7 +31,7 @@ def provenance(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     commit, dirty = checkout()
     return {
         "name": f"{choices['model']}-{choices['data']}",
-        "overrides": [item for item in overrides if not item.lstrip("+").startswith(_OF_THE_START)],
+        "overrides": lasting(overrides),
         # Absolute, so that the run can be gone on with from any working directory.
         "paths": {key: str(Path(path).expanduser().resolve()) for key, path in _paths(config) if path},
         "config_hash": config_hash(to_plain(config)),
@@ -79,7 +78,7 @@ def _paths(config: DictConfig) -> list[tuple[str, str | None]]:
         ("data.test_root", data.test_root),
         ("data.split", split),
         ("prepare.root", config.prepare.root),
-        ("init", config.init),
+        ("init", OmegaConf.select(config, "init")),
         ("predictions", OmegaConf.select(config, "predictions")),
         *_weight_files(OmegaConf.select(config, WEIGHTS)),
     ]

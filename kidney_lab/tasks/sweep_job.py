@@ -19,6 +19,7 @@ from kidney_lab.composition.sweep_folders import JobFolder
 from kidney_lab.errors import BatchError, InputError, JobError
 from kidney_lab.files import alone, write_text
 from kidney_lab.heartbeat import beating, this_process
+from kidney_lab.memory import forget_peaks
 from kidney_lab.tasks.provenance import provenance, utc_now
 
 _RECORD: Final = "run.json"
@@ -44,6 +45,7 @@ def run_job(config: DictConfig, task: Callable[[DictConfig], Any]) -> Any:
     job = SweepJob.open(config)
     if job is None:
         return None
+    forget_peaks()
     with beating(job.file):
         try:
             job.identify(config)

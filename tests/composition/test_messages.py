@@ -29,3 +29,8 @@ def test_a_misspelt_experiment_is_guessed():
 
 def test_a_forgotten_plus_sign_is_named():
     assert "write +experiments=<paper>/<table>" in told("experiments=msalds/table2")
+    assert "write +rows.nnU-Net.predictions=DIR" in told("rows.nnU-Net.predictions=x", "+experiments=msalds/table2")
+
+
+def test_a_plus_sign_too_many_is_named():
+    assert told("+seed=1") == "+seed= adds a key that is there already: leave out the plus sign."

@@ -54,3 +54,15 @@ def test_the_table_is_written_with_what_names_and_errors_hold(tmp_path):
     assert name in first
     assert second.split() == ["V", "not", "started"]
     assert "sweep  s [1]: 2 jobs, 1 failed, 1 not started" in out.getvalue()
+
+
+def test_an_error_that_many_jobs_have_is_printed_once_and_written_for_each(tmp_path):
+    errors = ["", "no data", "no data", "other", "no data", ""]
+    lines = [line("A", f"seed={n}", folder=Path(f"s/{n}"), error=error) for n, error in enumerate(errors)]
+
+    print_table(lines, Path("s"), Console(file=(out := io.StringIO()), width=120))
+    write_table(lines, tmp_path / "sweep.csv")
+
+    assert out.getvalue().count("no data") == 1
+    assert out.getvalue().count("as job 1") == 2
+    assert (tmp_path / "sweep.csv").read_text().count("no data") == 3
