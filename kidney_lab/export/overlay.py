@@ -5,7 +5,7 @@ picture, which is marked.
 """
 
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,9 +21,7 @@ from kidney_lab.geometry import Spacing, Volume, reorient
 from kidney_lab.labels import LABELS, REGIONS, TUMOR
 from kidney_lab.metrics.volume import volume_ml
 from kidney_lab.reporting.figures import COLORS
-
-WINDOW_HU: Final = (400.0, 50.0)
-"""Width and level of the grey values."""
+from kidney_lab.reporting.slice_drawing import draw_image, frame_slice, outline_region
 
 _BACKGROUND, _INK = "#101418", "#e8edf2"
 _EDGE = [Stroke(linewidth=2.4, foreground="black", alpha=0.6), Normal()]  # so that outlines stand off bright tissue
@@ -155,18 +153,10 @@ def _title(name: str, labels: NDArray[Any], spacing_mm: Spacing) -> str:
 
 
 def _draw(axes: Axes, plane: Plane) -> None:
-    width, level = WINDOW_HU
-    axes.imshow(plane.image, cmap="gray", vmin=level - width / 2, vmax=level + width / 2, interpolation="nearest")
+    draw_image(axes, plane.image)
     for label, value in LABELS.items():
-        mask = np.pad((plane.labels == value).astype(float), 1)  # padded, so that outlines close at the picture's edge
-        if mask.any():
-            rows, columns = (np.arange(n) - 1 for n in mask.shape)
-            outline = axes.contour(columns, rows, mask, levels=[0.5], colors=[COLORS[label]], linewidths=1.3)
-            outline.set_path_effects(_EDGE)
-    axes.set_aspect(plane.pixel_mm[0] / plane.pixel_mm[1])
-    axes.set_xlim(-0.5, plane.image.shape[1] - 0.5)
-    axes.set_ylim(plane.image.shape[0] - 0.5, -0.5)
-    axes.set_axis_off()
+        outline_region(axes, plane.labels == value, COLORS[label], 1.3, edge=_EDGE)
+    frame_slice(axes, plane.image.shape, plane.pixel_mm)
     axes.set_title(plane.title, color=_INK, fontsize=10)
     for x, side in ((0.02, "R"), (0.98, "L")):
         align = "left" if side == "R" else "right"

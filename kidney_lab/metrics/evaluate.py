@@ -1,43 +1,22 @@
 """Scores files against files: each case is read, checked and scored in one go, many cases at once."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from kidney_lab.data.nifti import read_grid, read_volume
 from kidney_lab.data.parallel import over_cases
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Volume, reorient
 from kidney_lab.metrics.case_scores import Scoring, case_scores, whole_labels
-from kidney_lab.metrics.pairs import Pair, ScoredFiles, header_problems
+from kidney_lab.metrics.pairs import ScoredFiles, header_problems
 from kidney_lab.metrics.parts import CaseResult, Parts
 from kidney_lab.metrics.strata import case_strata
-from kidney_lab.metrics.table import metrics_frame
 
 _PROGRAM_MIB, _BYTES_PER_VOXEL = 250, 4  # of a worker, as measured: two label maps, and the masks within their box
-
-
-def evaluate_pairs(pairs: Mapping[str, Pair], *, regions: Sequence[str], workers: int | None) -> pd.DataFrame:
-    """Official scores of every pair.
-
-    Args:
-        pairs: case to (prediction, reference).
-        regions: names of the regions to score.
-        workers: processes; None: one per core, at most 8.
-
-    Returns:
-        Tidy frame with columns `case,region,metric,value`, cases in the order of `pairs`.
-
-    Raises:
-        InputError: lists everything that is wrong with any pair; then nothing is scored.
-    """
-    cases = [ScoredFiles(case, *pair) for case, pair in pairs.items()]
-    results = score_files(cases, Scoring(regions=tuple(regions)), workers=workers)
-    return metrics_frame({case: result.scores for case, result in results.items()})
 
 
 def score_files(

@@ -6,11 +6,10 @@ from typing import Final
 
 from kidney_lab.errors import InputError
 from kidney_lab.metrics.scoring import find_metric
+from kidney_lab.reporting.formatting import first_few
 from kidney_lab.reporting.provenance import split_words
 from kidney_lab.reporting.runs import Run
 from kidney_lab.wording import counted
-
-_LISTED = 5  # names that a sentence lists before it counts them
 
 
 @dataclass(frozen=True)
@@ -118,17 +117,12 @@ def _cases(run: Run) -> frozenset[str]:
 
 def _cases_words(run: Run, other: Run) -> str:
     alone = sorted(_cases(run) - _cases(other))
-    lacking = f", {len(alone)} of which the other lacks ({_listed(alone)})" if alone else ""
+    lacking = f", {len(alone)} of which the other lacks ({first_few(alone)})" if alone else ""
     return f"{counted(len(_cases(run)), 'case')}{lacking}"
 
 
 def _surface(run: Run) -> str | None:
     return run.scored_by.surface if measures_surfaces(run.metrics["metric"].unique()) else None
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_LISTED])
-    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
 
 
 SURFACE: Final = Fact("what counts as surface (surface=)", _surface)

@@ -7,7 +7,7 @@ same cases. All tests are two-sided.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata, ttest_1samp, wilcoxon
 
 from kidney_lab.errors import InputError
+from kidney_lab.reporting.formatting import first_few
 from kidney_lab.reporting.scores import values_of
 from kidney_lab.reporting.statistics import Interval, bootstrap_interval
 
@@ -23,7 +24,6 @@ COLUMNS: Final = (
     *("wilcoxon_p", "t_p", "rank_biserial", "cohens_dz", "wilcoxon_p_holm", "t_p_holm"),
 )
 
-_LISTED = 5  # cases named in a message before the others are counted
 _EXACT = 13  # cases with ties up to which SciPy's p-value is exact
 _DECIMALS = 12  # of the largest value's scale; what lies below is rounding alone
 
@@ -34,9 +34,7 @@ class PairedComparison:
 
     Args:
         difference: mean of first minus second, with its bootstrap interval; counts pairs, and those undefined.
-        wilcoxon_p: of the signed-rank test (F. Wilcoxon, Biometrics Bulletin 1945, doi:10.2307/3001968). Equal pairs
-            are dropped, as Wilcoxon did (SciPy's `zero_method="wilcox"`); exact for few cases. 1 if all are equal, so
-            that such a comparison counts in a correction.
+        wilcoxon_p: see `signed_rank_p`; 1 if all pairs are equal, so that such a comparison counts in a correction.
         t_p: of the paired t-test; 1 if all pairs are equal, NaN where all differ by the same.
         rank_biserial: `(W+ - W-) / (W+ + W-)`, W the sums of the ranks of positive and of negative differences, in
             [-1, 1] (D. S. Kerby, Comprehensive Psychology 2014, doi:10.2466/11.IT.3.1); NaN if all pairs are equal.
@@ -62,23 +60,50 @@ def compare_pair(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.9
     Returns:
         Tests and effect sizes, which are undefined with fewer than two pairs.
     """
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    everything = first - second
-    differences = everything[~np.isnan(everything)]
+    pairs = np.array([first, second], dtype=float)
+    everything = pairs[0] - pairs[1]
     interval = bootstrap_interval(everything, confidence=confidence)
     if interval.n < 2:
         return PairedComparison(interval, np.nan, np.nan, np.nan, np.nan)
-    rounded = _without_noise(differences, largest=float(np.nanmax(np.abs([first, second]))))
+    defined = ~np.isnan(everything)
+    differences, rounded = everything[defined], _rounded_differences(*pairs[:, defined])
     if not rounded.any():
         return PairedComparison(interval, 1.0, 1.0, np.nan, np.nan)
     varied = np.ptp(rounded) > 0
     return PairedComparison(
         difference=interval,
-        wilcoxon_p=_wilcoxon_p(rounded),
+        wilcoxon_p=signed_rank_p(*pairs[:, defined]),
         t_p=float(ttest_1samp(differences, 0).pvalue) if varied else np.nan,
         rank_biserial=_rank_biserial(rounded),
         cohens_dz=float(differences.mean() / differences.std(ddof=1)) if varied else np.nan,
     )
+
+
+def signed_rank_p(first: ArrayLike, second: ArrayLike) -> float:
+    """Two-sided p-value of the signed-rank test (F. Wilcoxon, Biometrics Bulletin 1945, doi:10.2307/3001968).
+
+    It is that of SciPy's `wilcoxon`, which with ties and few cases goes through all signs of the ranks one by one; here
+    it is one product of matrices.
+
+    Args:
+        first: one value per case, all defined.
+        second: values of the same cases in the same order.
+
+    Returns:
+        Exact for few cases. Equal pairs are dropped, as Wilcoxon did (SciPy's `zero_method="wilcox"`), and those that
+        differ by rounding alone are equal; 1 if all are.
+    """
+    differences = _rounded_differences(np.asarray(first, dtype=float), np.asarray(second, dtype=float))
+    changed = differences[differences != 0]
+    if not len(changed):
+        return 1.0
+    distinct = len(np.unique(np.abs(changed))) == len(differences)
+    if distinct or len(differences) > _EXACT:
+        return float(wilcoxon(differences, zero_method="wilcox").pvalue)
+    ranks = rankdata(np.abs(changed))
+    signs = np.arange(2 ** len(ranks))[:, None] >> np.arange(len(ranks)) & 1
+    sums, observed = signs @ ranks, ranks[changed > 0].sum()  # ranks are halves, so that sums are exact
+    return float(min(1, 2 * min((sums <= observed).mean(), (sums >= observed).mean())))
 
 
 def compare_runs(
@@ -173,37 +198,18 @@ def _values(tables: Mapping[str, pd.DataFrame], region: str, metric: str) -> dic
     problems = []
     for run, found in values.items():
         if missing := sorted(everyone - set(found.index)):
-            problems.append(f"{run} lacks {len(missing)} of {len(everyone)} cases: {_listed(missing)}.")
+            problems.append(f"{run} lacks {len(missing)} of {len(everyone)} cases: {first_few(missing)}.")
         if twice := sorted(set(found.index[found.index.duplicated()])):
-            problems.append(f"{run} has {_listed(twice)} twice.")
+            problems.append(f"{run} has {first_few(twice)} twice.")
     if problems:
         raise InputError.of(f"Runs are compared on the same cases alone, but {metric} of {region} differs:", problems)
     return values
 
 
-def _listed(cases: Sequence[Any]) -> str:
-    shown = ", ".join(map(str, cases[:_LISTED]))
-    return shown if len(cases) <= _LISTED else f"{shown} and {len(cases) - _LISTED} more"
-
-
-def _without_noise(differences: NDArray[np.float64], *, largest: float) -> NDArray[np.float64]:
+def _rounded_differences(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Differences whose ties are ties: 0.3 - 0.2 and 0.7 - 0.6 differ in their last bits, and would differ in rank."""
-    return np.round(differences, _DECIMALS - int(np.ceil(np.log10(largest)))) if largest else differences
-
-
-def _wilcoxon_p(differences: NDArray[np.float64]) -> float:
-    """Two-sided p-value of the signed-rank test, as SciPy's `wilcoxon` gives it.
-
-    With ties and few cases SciPy goes through all signs of the ranks one by one; here it is one product of matrices.
-    """
-    changed = differences[differences != 0]
-    distinct = len(np.unique(np.abs(changed))) == len(differences)
-    if distinct or len(differences) > _EXACT:
-        return float(wilcoxon(differences, zero_method="wilcox").pvalue)
-    ranks = rankdata(np.abs(changed))
-    signs = np.arange(2 ** len(ranks))[:, None] >> np.arange(len(ranks)) & 1
-    sums, observed = signs @ ranks, ranks[changed > 0].sum()  # ranks are halves, so that sums are exact
-    return float(min(1, 2 * min((sums <= observed).mean(), (sums >= observed).mean())))
+    largest = float(np.abs([first, second]).max(initial=0))
+    return np.round(first - second, _DECIMALS - int(np.ceil(np.log10(largest)))) if largest else first - second
 
 
 def _rank_biserial(differences: NDArray[np.float64]) -> float:

@@ -113,13 +113,7 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
         InputError: if none of the paths is a run, a choice does not fit them, or they are not comparable and not said
             to be mixed.
     """
-    runs, skipped = read_runs(paths)
-    rows = {run.experiment[1] for run in runs if run.experiment}
-    several = sum(run.experiment is not None and run.experiment[1] == choices.baseline for run in runs) > 1
-    base = None if choices.baseline is None or several else find_run(runs, choices.baseline)
-    if choices.baseline is not None and base is None and choices.baseline not in rows:
-        runs, skipped = read_runs([_baseline_folder(choices.baseline, runs), *paths])
-        base = runs[0]
+    runs, skipped, base = _runs_and_baseline(paths, choices.baseline)
     if not choices.mixed:
         check_comparable(runs)
     human = None if choices.human is None else HumanAgreement.read(choices.human)
@@ -128,18 +122,10 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
     regions = regions_of(tables.values())
     if human is not None and regions:
         tables[NAME] = human.of_regions(regions)
-    row = base.experiment[1] if base is not None and base.experiment else choices.baseline
-    groups = [] if choices.experiments is None else row_groups(runs, choices.experiments)
-    groups = [replace(group, baseline=row) for group in groups]
-    # Of rows with several runs the rows are compared, and single seeds only with a run that the user chose.
-    seeds = averaged_runs(groups) if base is None else set()
-    single = [run for run in runs if run.path not in seeds]
-    found = differences(single, metrics=choose_compared(choices.metrics, runs), baseline=base)
-    of_rows = [run for group in groups for run in group.runs]
+    groups = _groups(runs, base, choices)
+    found = _differences(runs, groups, base, choices)
     strata, strata_notes = stratum_scores([run for run in runs if not (groups and run.experiment)], choices.by)
-    published = (
-        [] if choices.experiments is None else _tables_of_papers(runs, groups, choices.experiments, choices, human)
-    )
+    published = _tables_of_papers(runs, groups, choices, human)
     sections = [
         *published,
         stages_section(runs),
@@ -151,6 +137,7 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
     ]
     if choices.mixed and first_difference(runs):  # of runs on other cases none is the best
         sections = [section and replace(section, best=()) for section in sections]
+    of_rows = [run for group in groups for run in group.runs]
     return Contents(
         runs=runs,
         skipped=skipped,
@@ -164,13 +151,56 @@ def collect(paths: Sequence[Path], choices: Choices) -> Contents:
     )
 
 
+def _runs_and_baseline(paths: Sequence[Path], named: str | None) -> tuple[list[Run], list[str], Run | None]:
+    """Reads the runs, with the baseline as the first of them where it is another.
+
+    Args:
+        paths: of the report.
+        named: the baseline, see `Choices`.
+
+    Returns:
+        Runs; sentences on what is none; and the baseline, None where none is named, or a row.
+
+    Raises:
+        InputError: if none of the paths is a run, or the baseline is none.
+    """
+    runs, skipped = read_runs(paths)
+    if named is None:
+        return runs, skipped, None
+    of_row = [run for run in runs if run.experiment and run.experiment[1] == named]
+    base = None if len(of_row) > 1 else find_run(runs, named)
+    if base is None and not of_row:
+        runs, skipped = read_runs([_baseline_folder(named, runs), *paths])
+        base = runs[0]
+    return runs, skipped, base
+
+
+def _groups(runs: Sequence[Run], base: Run | None, choices: Choices) -> list[RowGroup]:
+    """Rows of papers' tables, with the baseline's row as the one that the others are compared with."""
+    if choices.experiments is None:
+        return []
+    row = base.experiment[1] if base is not None and base.experiment else choices.baseline
+    return [replace(group, baseline=row) for group in row_groups(runs, choices.experiments)]
+
+
+def _differences(
+    runs: Sequence[Run], groups: Sequence[RowGroup], base: Run | None, choices: Choices
+) -> Differences | None:
+    """Differences of single runs: of rows with several the rows are compared, unless the user chose a run."""
+    seeds = averaged_runs(groups) if base is None else set()
+    single = [run for run in runs if run.path not in seeds]
+    return differences(single, metrics=choose_compared(choices.metrics, runs), baseline=base)
+
+
 def _tables_of_papers(
-    runs: Sequence[Run], groups: Sequence[RowGroup], experiments: Path, choices: Choices, human: HumanAgreement | None
+    runs: Sequence[Run], groups: Sequence[RowGroup], choices: Choices, human: HumanAgreement | None
 ) -> list[TableSection]:
     """Tables of papers, each followed by the tests between its rows, the same stratum by stratum, and the costs."""
+    if choices.experiments is None:
+        return []
     sections: list[TableSection] = []
     for table, own in runs_by_table(runs).items():
-        for paper in paper_tables(own, experiments):
+        for paper in paper_tables(own, choices.experiments):
             sections += [paper_section(paper, human), published_section(paper, human)]
         for group in [group for group in groups if group.table == table]:
             sections += [tests] if (tests := between_section(group)) else []

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
+from kidney_lab.composition.counted_stages import counted_stages
 from kidney_lab.metrics.strata import BORDER_REGIONS
 from kidney_lab.reporting.paper_metrics import (
     BORDER_METRICS,
@@ -63,15 +63,28 @@ def with_small_tumors(metrics: pd.DataFrame, strata: pd.DataFrame | None) -> pd.
     return frame.assign(value=frame["value"].mask(missed, (frame["value"] == 0).astype(float)))
 
 
-def counted_stages(run: Run) -> list[dict[str, Any]]:
+def counted_parts(run: Run) -> list[dict[str, Any]]:
     """What `run.json` says of the parts of a run whose costs add up.
 
-    A stage that another contains is counted with that one; other runs that are members of an ensemble count whole.
+    They are the stages that no other contains, and the members of an ensemble, which are other runs and count whole.
     """
     stages = run.record.get("stages") or {}
-    contained = {OmegaConf.select(run.settings, f"model.stages.{name}.contains") for name in stages}
     members = (run.record.get("members") or {}).values()
-    return [*(stage for name, stage in stages.items() if name not in contained), *members]
+    return [*(stages[name] for name in counted_stages(run.settings, stages)), *members]
+
+
+def summed_cost(run: Run, what: str) -> float:
+    """Sum over the counted parts of a run.
+
+    Args:
+        run: that trained the stages.
+        what: "parameters" or "flops".
+
+    Returns:
+        NaN without any part, and where one does not say.
+    """
+    counts: list[Any] = [part.get(what) for part in counted_parts(run)]
+    return np.nan if not counts or None in counts else float(sum(counts))
 
 
 def network_costs(run: Run) -> dict[str, float]:
@@ -84,15 +97,9 @@ def network_costs(run: Run) -> dict[str, float]:
         Thousands of millions of multiply-adds of one forward pass, of inputs of the size of a training sample; millions
         of parameters; seconds per case of the test, on the hardware of the run.
     """
-    counted = counted_stages(run)
     seconds = (run.record.get("cost_per_case") or {}).get("seconds")
     return {
-        GFLOPS: _total(counted, "flops") / 2e9,
-        PARAMETERS: _total(counted, "parameters") / 1e6,
+        GFLOPS: summed_cost(run, "flops") / 2e9,
+        PARAMETERS: summed_cost(run, "parameters") / 1e6,
         SECONDS: np.nan if seconds is None else float(seconds),
     }
-
-
-def _total(parts: list[dict[str, Any]], what: str) -> float:
-    counts: list[Any] = [part.get(what) for part in parts]
-    return np.nan if not counts or None in counts else float(sum(counts))

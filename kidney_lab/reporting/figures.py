@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -17,9 +16,7 @@ from kidney_lab.files import replacing
 from kidney_lab.geometry import Spacing
 from kidney_lab.labels import LABELS, TUMOR
 from kidney_lab.metrics.surface import check_pair
-
-WINDOW_HU: Final = (400.0, 40.0)
-"""Width and level of the soft-tissue window."""
+from kidney_lab.reporting.slice_drawing import draw_image, fill_region, frame_slice, outline_region
 
 COLORS: Final = {"kidney": "#56b4e9", "tumor": "#ff7f50", "cyst": "#4ad6a0"}
 _MARGIN_MM = 25.0
@@ -68,7 +65,7 @@ def draw_case(
     figure = Figure(figsize=(12, height), dpi=100, facecolor=_BACKGROUND)
     for axes, (name, z) in zip(figure.subplots(1, 3), informative_slices(reference, prediction), strict=True):
         _draw_slice(axes, image[z, rows, columns], reference[z, rows, columns], prediction[z, rows, columns])
-        axes.set_aspect(spacing_mm[1] / spacing_mm[2])
+        frame_slice(axes, shown, spacing_mm[1:])
         axes.set_title(f"{name}, slice {z + 1} of {len(image)}", color=_INK, fontsize=10)
     _add_legend(figure, np.union1d(np.unique(reference), np.unique(prediction)))
     if title:
@@ -134,25 +131,10 @@ def _plane_box(reference: NDArray[Any], prediction: NDArray[Any], spacing_mm: Sp
 
 
 def _draw_slice(axes: Axes, image: NDArray[Any], reference: NDArray[Any], prediction: NDArray[Any]) -> None:
-    width, level = WINDOW_HU
-    axes.imshow(image, cmap="gray", vmin=level - width / 2, vmax=level + width / 2, interpolation="nearest")
+    draw_image(axes, image)
     for name, value in LABELS.items():
-        inside, claimed = reference == value, prediction == value
-        if inside.any():
-            fill = np.ma.masked_where(~inside, inside)
-            axes.imshow(fill, cmap=ListedColormap([COLORS[name]]), alpha=0.33, interpolation="nearest")
-        if claimed.any():
-            # padded, so that an outline closes at the edge of the picture
-            outline = axes.contour(*_padded(claimed), levels=[0.5], colors=[COLORS[name]], linewidths=1.4)
-            outline.set_path_effects(_EDGE)
-    axes.set_axis_off()
-    axes.set_xlim(-0.5, image.shape[1] - 0.5)
-    axes.set_ylim(image.shape[0] - 0.5, -0.5)
-
-
-def _padded(mask: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    padded = np.pad(mask.astype(float), 1)
-    return np.arange(padded.shape[1]) - 1, np.arange(padded.shape[0]) - 1, padded
+        fill_region(axes, reference == value, COLORS[name], alpha=0.33)
+        outline_region(axes, prediction == value, COLORS[name], 1.4, edge=_EDGE)
 
 
 def _add_legend(figure: Figure, values: NDArray[Any]) -> None:

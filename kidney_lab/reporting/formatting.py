@@ -1,12 +1,15 @@
 """Numbers as people read them; what is missing or undefined is a dash."""
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from kidney_lab.reporting.statistics import Interval
 
 MISSING: Final = "—"
+
+_NAMED = 5
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
@@ -48,6 +51,16 @@ def p_value(value: float) -> str:
     return "<0.001" if value < 0.001 else decimal(value)
 
 
+def first_few(names: Sequence[object]) -> str:
+    """Names the first few of some things, such as cases, and counts the others.
+
+    >>> first_few(["a", "b"]), first_few(list("abcdefg"))
+    ('a, b', 'a, b, c, d, e and 2 more')
+    """
+    shown = ", ".join(map(str, names[:_NAMED]))
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
+
+
 def duration(seconds: float | None) -> str:
     """Formats a time span.
 
@@ -69,10 +82,10 @@ def duration(seconds: float | None) -> str:
 def count(value: float | None, unit: str = "") -> str:
     """Formats a large number to three digits with a prefix of the SI.
 
-    >>> count(950), count(1_234_567), count(4.21e11, "FLOPs")
-    ('950', '1.23 M', '421 GFLOPs')
+    >>> count(950), count(1_234_567), count(4.21e11, "FLOPs"), count(float("nan"))
+    ('950', '1.23 M', '421 GFLOPs', '—')
     """
-    if value is None:
+    if value is None or math.isnan(value):
         return MISSING
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -19,8 +18,8 @@ from kidney_lab.errors import InputError
 from kidney_lab.files import replacing
 from kidney_lab.geometry import Spacing
 from kidney_lab.metrics.dice import dice
-from kidney_lab.reporting.figures import WINDOW_HU
 from kidney_lab.reporting.formatting import decimal, words
+from kidney_lab.reporting.slice_drawing import draw_image, outline_region
 
 THRESHOLD: Final = 0.5
 """Of a probability, and of the refit's output."""
@@ -116,9 +115,8 @@ def save_heatmaps(path: Path, slices: Sequence[HeatSlice], spacing_mm: Spacing) 
 
 def _draw_row(row: NDArray[Any], shown: HeatSlice) -> None:
     """Image, heat, probability before, probability after."""
-    width, level = WINDOW_HU
     for axes in row[:2]:
-        axes.imshow(shown.image, cmap="gray", vmin=level - width / 2, vmax=level + width / 2, interpolation="nearest")
+        draw_image(axes, shown.image)
     heat = np.ma.masked_where(shown.heat <= 0, shown.heat)
     row[1].imshow(heat, cmap="Blues", vmin=0, vmax=1, alpha=0.75, interpolation="nearest")
     for axes, plane in zip(row[2:], (shown.before, shown.after), strict=True):
@@ -132,8 +130,8 @@ def _draw_row(row: NDArray[Any], shown: HeatSlice) -> None:
     )
     for axes, mask, title in zip(row, (after, after, before, after), titles, strict=True):
         if shown.reference is not None:
-            _outline(axes, shown.reference > 0, *REFERENCE_LINE)
-        _outline(axes, mask, *PREDICTION_LINE)
+            outline_region(axes, shown.reference > 0, *REFERENCE_LINE)
+        outline_region(axes, mask, *PREDICTION_LINE)
         axes.set_title(title, fontsize=10)
 
 
@@ -174,11 +172,3 @@ def _cut(shown: HeatSlice, spacing_mm: Spacing) -> list[tuple[int, int]]:
 def _height_by_width(cut: list[tuple[int, int]], spacing_mm: Spacing) -> float:
     height, width = ((last - first + 1) * step for (first, last), step in zip(cut, spacing_mm[1:], strict=True))
     return height / width
-
-
-def _outline(axes: Axes, mask: NDArray[np.bool_], color: str, width: float) -> None:
-    if mask.any():
-        rows, columns = mask.shape
-        # padded, so that an outline closes at the edge of the slice
-        padded = np.pad(mask.astype(float), 1)
-        axes.contour(padded, levels=[0.5], extent=(-1, columns, -1, rows), colors=[color], linewidths=width)

@@ -15,9 +15,9 @@ from kidney_lab.files import write_text
 from kidney_lab.reporting.case_table import case_table
 from kidney_lab.reporting.contents import Choices, Contents, collect
 from kidney_lab.reporting.curves import learning_curves
+from kidney_lab.reporting.figure_files import save_figure
 from kidney_lab.reporting.formatting import decimal, words
 from kidney_lab.reporting.gallery import galleries
-from kidney_lab.reporting.method_panels import save_panels
 from kidney_lab.reporting.overview import COST_HEADER, badges, command, cost_rows, facts, warnings
 from kidney_lab.reporting.panels import choose_panels, confidence_panels, heatmap_panels
 from kidney_lab.reporting.paper_figures import write_figures
@@ -116,7 +116,7 @@ def write_report(runs: Sequence[Path], output: Path, choices: Choices | None = N
     if chosen.figures:
         written += write_figures([plot for found in contents.plots for plot in found.plots], output / "figures")
         for panels in pictures.panels:
-            written += save_panels(output / "figures", panels.name, panels.figure)
+            written += save_figure(output / "figures", panels.name, panels.figure)
     keep_only(written, output)
     if report.published is not None:
         write_text(report.published, published_markdown(contents.published))

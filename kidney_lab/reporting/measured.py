@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import pandas as pd
 from omegaconf import OmegaConf
@@ -11,6 +12,9 @@ from kidney_lab.composition.row_pairs import row_pairs
 from kidney_lab.reporting.derived_scores import with_borders, with_small_tumors
 from kidney_lab.reporting.row_runs import RowKey, choose_runs, row_key
 from kidney_lab.reporting.runs import Run
+
+UNDEFINED_RULE: Final = "What is undefined for a case in any run of a row is undefined for that case of the row."
+"""How `averaged` treats undefined values, in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +71,19 @@ class MeasuredRow:
 
 
 def averaged(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Averages scores case by case; a table where a value is undefined is none.
+    """Averages scores case by case.
+
+    What is undefined in any table stays undefined: a run that misses a tumor, so that no distance is defined, would
+    else take the distances of those that found it.
 
     Args:
-        tables: tidy, `case,region,metric,value`.
+        tables: tidy, `case,region,metric,value`; a score that one does not have at all is the mean of the others'.
 
     Returns:
         One such table.
     """
-    return pd.concat(tables).groupby(["case", "region", "metric"], sort=False)["value"].mean().reset_index()
+    values = pd.concat(tables).groupby(["case", "region", "metric"], sort=False)["value"]
+    return values.mean().where(values.count() == values.size()).reset_index()
 
 
 def with_jaccard(frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,17 +101,12 @@ def with_jaccard(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, dice.assign(metric="jaccard", value=dice["value"] / (2 - dice["value"]))])
 
 
-def experiment_of(run: Run) -> tuple[str, str] | None:
-    """Names the table, as `<paper>/<table>`, and the row that a run is of; None for any other run."""
-    return run.experiment
-
-
 def runs_by_table(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """Sorts runs by the table that they are of; those of none are left out."""
     tables: dict[str, list[Run]] = {}
     for run in runs:
-        if experiment := experiment_of(run):
-            tables.setdefault(experiment[0], []).append(run)
+        if run.experiment:
+            tables.setdefault(run.experiment[0], []).append(run)
     return tables
 
 

@@ -8,25 +8,22 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
-from kidney_lab.files import replacing
 from kidney_lab.labels import LABELS, REGIONS
 from kidney_lab.metrics.distances import average_symmetric_surface_distance
 from kidney_lab.metrics.surface import common_box, surface_distances
 from kidney_lab.reporting.case_files import Scan
-from kidney_lab.reporting.figures import COLORS, WINDOW_HU, informative_slices
+from kidney_lab.reporting.figures import COLORS, informative_slices
 from kidney_lab.reporting.formatting import MISSING, decimal, words
+from kidney_lab.reporting.slice_drawing import draw_image, fill_region, frame_slice, outline_region
 
 REFERENCE: Final = "Reference"
 """Heading of the last column."""
@@ -156,20 +153,6 @@ def draw_panels(rows: Sequence[PanelRow], methods: Sequence[str], *, note: str =
     return figure
 
 
-def save_panels(folder: Path, name: str, figure: Figure) -> tuple[Path, Path]:
-    """Writes the figure for a paper: `<name>.png` of 300 dpi and `<name>.pdf` with its fonts.
-
-    Returns:
-        Both files.
-    """
-    written = folder / f"{name}.png", folder / f"{name}.pdf"
-    for path in written:
-        metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}  # same figure, same bytes
-        with replacing(path) as temporary, rc_context({"pdf.fonttype": 42}):
-            figure.savefig(temporary, dpi=300, format=path.suffix[1:], metadata=metadata)
-    return written
-
-
 def page_png(figure: Figure) -> bytes:
     """Encodes the figure for the page."""
     buffer = BytesIO()
@@ -202,21 +185,13 @@ def _asd(labels: NDArray[np.uint8], scan: Scan, region: str) -> float:
 
 
 def _draw_cell(axes: Axes, row: PanelRow, method: str) -> None:
-    width, level = WINDOW_HU
-    axes.imshow(row.image, cmap="gray", vmin=level - width / 2, vmax=level + width / 2)
+    draw_image(axes, row.image)
     labels = row.reference if method == REFERENCE else row.predictions.get(method)
-    for name, value in LABELS.items():
-        if labels is not None and (labels == value).any():
-            mask = labels == value
-            fill = np.ma.masked_where(~mask, mask)
-            axes.imshow(fill, cmap=ListedColormap([COLORS[name]]), alpha=0.4, interpolation="nearest")
-            padded = np.pad(mask.astype(float), 1)  # so that an outline closes at the edge
-            at = np.arange(padded.shape[1]) - 1, np.arange(padded.shape[0]) - 1
-            axes.contour(*at, padded, levels=[0.5], colors=[COLORS[name]], linewidths=0.9)
-    axes.set_axis_off()
-    axes.set_aspect(row.pixel_mm[0] / row.pixel_mm[1])
-    axes.set_xlim(-0.5, row.image.shape[1] - 0.5)
-    axes.set_ylim(row.image.shape[0] - 0.5, -0.5)
+    if labels is not None:
+        for name, value in LABELS.items():
+            fill_region(axes, labels == value, COLORS[name], alpha=0.4)
+            outline_region(axes, labels == value, COLORS[name], 0.9)
+    frame_slice(axes, row.image.shape, row.pixel_mm)
     said = str(row.corners[method]) if method in row.corners else "" if method == REFERENCE else "no label map kept"
     corner = axes.text(
         0.02, 0.97, said, transform=axes.transAxes, fontsize=_POINTS - 1.5, color="white", va="top", linespacing=1.1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kidney_lab.reporting.derived_scores import counted_stages
+from kidney_lab.reporting.derived_scores import summed_cost
 from kidney_lab.reporting.formatting import MISSING, count, decimal, duration, instant, mebibytes, text
 from kidney_lab.reporting.provenance import (
     comparison_warnings,
@@ -106,13 +106,12 @@ def _case_cells(run: Run) -> list[tuple[str, ...]]:
     cost = run.record.get("cost_per_case")
     if not cost:
         return []
-    parameters = sum(stage.get("parameters", 0) for stage in counted_stages(run))
     memory = mebibytes(cost["peak_mib"])
     if cost.get("device_mib") is not None:
         memory += f", GPU {mebibytes(cost['device_mib'])}"
     cells = (
         f"One case, of {cost['n']}",
-        count(parameters),
+        count(summed_cost(run, "parameters")),
         f"{cost['windows']:g} windows",
         count(cost["flops"], "FLOPs"),
     )

@@ -10,6 +10,7 @@ import pandas as pd
 from kidney_lab.reporting.formatting import decimal, words
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import decisive_region, values_of
+from kidney_lab.reporting.slice_drawing import WINDOW_WORDS
 
 MAX_RUNS = 8
 """Pictures of so many runs are shown side by side at most: each weighs some hundred kilobytes."""
@@ -17,7 +18,7 @@ MAX_RUNS = 8
 MAX_HEATED = 4
 """Heat maps of so many methods are shown at most."""
 
-_KEY = "Filled: reference. Outlined: prediction. Soft-tissue window, 400 HU wide at 40 HU."
+_KEY = f"Filled: reference. Outlined: prediction. {WINDOW_WORDS}"
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Polygon, Rectangle
 
-from kidney_lab.files import replacing, write_text
+from kidney_lab.files import write_text
+from kidney_lab.reporting.figure_files import save_figure
 from kidney_lab.reporting.plot import Plot
 from kidney_lab.reporting.svg import COLUMN, N_COLORS
 
 PALETTE: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#882255")
 """One colour for each class `c0`, `c1`, ..."""
 
-DPI: Final = 300
 COLUMN_MM, PAGE_MM = 85.0, 170.0
 """Widths of figures: one column of text, and the page."""
 
 FONT_POINTS: Final = 8.0
-FORMATS: Final = ("png", "pdf")
 CAPTIONS: Final = "How to read the figures"
 
 _INK, _QUIET, _GRID = "#111111", "#333333", "#d9d9d9"
@@ -61,13 +60,12 @@ _NUMBERS: Final = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "
 
 _TEXT: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",  # which matplotlib brings, so that every machine draws the same
-    "pdf.fonttype": 42,
     "text.parse_math": False,  # names of rows are no formulas
 }
 
 
 def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
-    """Writes every plot as `<name>.png` (300 dpi) and `<name>.pdf`, whose fonts are embedded as TrueType.
+    """Writes every plot as `save_figure` does.
 
     What a caption must say stands in `captions.md` beside them.
 
@@ -78,16 +76,12 @@ def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
     Returns:
         The pictures, and last the captions.
     """
-    written, captions = [], [f"# {CAPTIONS}", ""]
+    written, captions = list[Path](), [f"# {CAPTIONS}", ""]
     for plot in plots:
         captions += [f"## {plot.name}", "", f"{plot.title}.", "", plot.caption, ""]
         figure = draw(plot)
-        for ending in FORMATS:
-            path = folder / f"{plot.name}.{ending}"
-            about = {"Title": plot.title, **({"Creator": None, "CreationDate": None} if ending == "pdf" else {})}
-            with mpl.rc_context(_TEXT), replacing(path) as temporary:
-                figure.savefig(temporary, format=ending, dpi=DPI, facecolor="white", metadata=about)
-            written.append(path)
+        with mpl.rc_context(_TEXT):
+            written += save_figure(folder, plot.name, figure, title=plot.title)
     write_text(folder / "captions.md", "\n".join(captions))
     return [*written, folder / "captions.md"]
 

@@ -14,9 +14,6 @@ Better = Literal["higher", "lower", "neither"]
 MEAN_DICE: Final = "mean_dice"
 """Mean of a case's Dice over those regions whose Dice the same table publishes."""
 
-PAPER_ONLY: Final = ("leaderboard_rank",)
-"""Numbers that nothing here measures: a challenge's leaderboard is closed."""
-
 BORDER_METRICS: Final = {BLURRY: "dice_blurry_edges", CRISP: "dice_crisp_edges"}
 """Dice of a region in the cases where its border is such."""
 

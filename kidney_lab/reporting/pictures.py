@@ -17,6 +17,7 @@ from kidney_lab.reporting.formatting import decimal, words
 from kidney_lab.reporting.gallery import Gallery, Role, Shown, roles
 from kidney_lab.reporting.method_panels import PanelRow, draw_panels, page_png, panel_row
 from kidney_lab.reporting.scores import values_of
+from kidney_lab.reporting.slice_drawing import WINDOW_WORDS
 from kidney_lab.reporting.slice_viewer import PackedCase, pack_case
 
 MAX_VIEWERS: Final = 4
@@ -187,10 +188,7 @@ def _viewer(
     which = {1: "Every slice", 2: "Every 2nd slice", 3: "Every 3rd slice"}.get(
         packed.every, f"Every {packed.every}th slice"
     )
-    caption = (
-        f"{_further(why)}{which} around what is labelled.{made_up} Soft-tissue window, 400 HU wide at 40 HU. "
-        f"{_shown_runs(gallery.methods)}"
-    )
+    caption = f"{_further(why)}{which} around what is labelled.{made_up} {WINDOW_WORDS} {_shown_runs(gallery.methods)}"
     return Viewer(
         id="-".join(["slices", *([gallery.id] if gallery.id else []), case]),
         case=case,

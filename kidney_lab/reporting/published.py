@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from kidney_lab.reporting.accuracy_remark import accuracy_remark
@@ -10,13 +9,13 @@ from kidney_lab.reporting.best import Candidate, best_cells
 from kidney_lab.reporting.consistency import POOLED
 from kidney_lab.reporting.formatting import MISSING, decimal, mean_with_interval, words
 from kidney_lab.reporting.human import HumanAgreement
+from kidney_lab.reporting.measured import UNDEFINED_RULE
 from kidney_lab.reporting.metric_words import metric_title
 from kidney_lab.reporting.paper_metrics import GAINS, MEAN_DICE, SECONDS, TRAINING
-from kidney_lab.reporting.paper_rows import PaperRow, PaperTable, paper_tables
+from kidney_lab.reporting.paper_rows import PaperRow, PaperTable
 from kidney_lab.reporting.published_checks import check_notes
 from kidney_lab.reporting.published_scores import ScoreKey
 from kidney_lab.reporting.row_runs import code_notes
-from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.sections import TableRow, TableSection, section_markdown
 from kidney_lab.reporting.statistics import FROM, Interval
 from kidney_lab.reporting.training_scores import training_scores
@@ -47,8 +46,8 @@ _TRAINING: Final = (
 )
 _SEEDS: Final = (
     "Several runs (seeds) of a row are pooled by one rule: a score is averaged over the runs case by case, and the "
-    "mean and its interval are over the cases. The interval says what other patients would change, and nothing of what "
-    "other seeds would."
+    f"mean and its interval are over the cases. {UNDEFINED_RULE} The interval says what other patients would change, "
+    "and nothing of what other seeds would."
 )
 _SPREAD: Final = "SD of runs: the standard deviation of the runs' own means, which says what other seeds would change."
 _UNREADABLE: Final = "not readable"
@@ -56,15 +55,8 @@ _UNREADABLE: Final = "not readable"
 Column = Callable[[PaperRow, ScoreKey], str]
 
 
-def published_sections(
-    runs: Sequence[Run], experiments: Path, human: HumanAgreement | None = None
-) -> list[TableSection]:
-    """Lays out every table that any of the runs is of, see `paper_tables`, a line for each score."""
-    return [published_section(table, human) for table in paper_tables(runs, experiments)]
-
-
 def published_markdown(sections: Sequence[TableSection]) -> str:
-    """Writes the tables of `published_sections` in Markdown."""
+    """Writes the sections of papers' tables in Markdown."""
     lines = [line for section in sections for line in section_markdown(section)]
     return "\n".join(["# Measured beside published", "", *lines])
 

@@ -13,11 +13,10 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.stats import friedmanchisquare, rankdata, wilcoxon
+from scipy.stats import friedmanchisquare, rankdata
 
 from kidney_lab.errors import InputError
-from kidney_lab.reporting.comparison import holm
+from kidney_lab.reporting.comparison import holm, signed_rank_p
 
 MIN_METHODS: Final = 3
 MIN_CASES: Final = 5
@@ -86,13 +85,8 @@ def rank_tests(values: pd.DataFrame, *, larger_is_better: bool = True, level: fl
 
 def _pairs(values: pd.DataFrame) -> dict[tuple[str, str], float]:
     pairs = [(str(first), str(second)) for first, second in combinations(values, 2)]
-    p = [_signed_rank_p((values[first] - values[second]).round(_DECIMALS).to_numpy()) for first, second in pairs]
+    p = [signed_rank_p(values[first], values[second]) for first, second in pairs]
     return dict(zip(pairs, holm(p).tolist(), strict=True))
-
-
-def _signed_rank_p(differences: NDArray[np.float64]) -> float:
-    """Of Wilcoxon's test as `kidney_lab.reporting.comparison` has it; 1 where nothing differs."""
-    return float(wilcoxon(differences, zero_method="wilcox").pvalue) if differences.any() else 1.0
 
 
 def _cliques(names: list[str], differing: set[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from kidney_lab.reporting.contents import Contents
 from kidney_lab.reporting.differences import Differences
+from kidney_lab.reporting.json_numbers import json_interval, json_number
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import ScoreRow, score_rows
 from kidney_lab.reporting.statistics import Interval
@@ -28,6 +29,7 @@ KEPT = (
 """What is kept of a run's record; its paths are not, since they mean nothing elsewhere."""
 
 _OF_THE_MACHINE = ("data.root=", "prepare.root=", "hydra.")
+_DIGITS = 6
 _TESTS = ("wilcoxon_p", "wilcoxon_p_holm", "t_p", "t_p_holm", "rank_biserial", "cohens_dz")
 
 
@@ -78,7 +80,7 @@ def _differences(run: Run, found: Differences | None) -> dict[str, Any]:
     for row in rows:
         interval = Interval(row["difference"], row["low"], row["high"], row["n"], row["n_undefined"])
         tests = {name: _exact(row[name]) for name in _TESTS}
-        scores.setdefault(row["region"], {})[row["metric"]] = {**_interval(interval), **tests}
+        scores.setdefault(row["region"], {})[row["metric"]] = {**json_interval(interval, _DIGITS), **tests}
     return (
         {"baseline": found.baseline, "n_comparisons": int(found.table["wilcoxon_p"].notna().sum()), "scores": scores}
         if scores
@@ -87,26 +89,17 @@ def _differences(run: Run, found: Differences | None) -> dict[str, Any]:
 
 
 def _stratum(row: StratumScores) -> dict[str, Any]:
-    return {"n_cases": row.n, REGION: {metric: _interval(interval) for metric, interval in row.scores.items()}}
+    return {
+        "n_cases": row.n,
+        REGION: {metric: json_interval(interval, _DIGITS) for metric, interval in row.scores.items()},
+    }
 
 
 def _scores(row: ScoreRow) -> dict[str, Any]:
     return {
-        metric: {**_interval(score.interval), "median": _number(score.median)} for metric, score in row.scores.items()
+        metric: {**json_interval(score.interval, _DIGITS), "median": json_number(score.median, _DIGITS)}
+        for metric, score in row.scores.items()
     }
-
-
-def _interval(interval: Interval) -> dict[str, Any]:
-    return {
-        "mean": _number(interval.mean),
-        "interval_95": [_number(interval.low), _number(interval.high)],
-        "n": interval.n,
-        "n_undefined": interval.n_undefined,
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 6)
 
 
 def _exact(value: float) -> float | None:

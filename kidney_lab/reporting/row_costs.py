@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from kidney_lab.reporting.best import Candidate, best_cells
-from kidney_lab.reporting.derived_scores import counted_stages
+from kidney_lab.reporting.derived_scores import counted_parts, summed_cost
 from kidney_lab.reporting.formatting import MISSING, decimal
 from kidney_lab.reporting.row_groups import RowGroup
 from kidney_lab.reporting.runs import Run
@@ -59,41 +59,35 @@ def cost_section(group: RowGroup) -> TableSection:
     )
 
 
-def _summed(run: Run, what: str) -> float | None:
-    counts: list[Any] = [part.get(what) for part in counted_stages(run)]
-    return None if not counts or None in counts else float(sum(counts))
-
-
-def _training_seconds(run: Run) -> float | None:
+def _training_seconds(run: Run) -> float:
     """Time of every stage, one that contains another having been trained after it."""
     parts = [*(run.record.get("stages") or {}).values(), *(run.record.get("members") or {}).values()]
     times = [part.get("wall_time_s") for part in parts]
-    return None if not times or None in times else float(sum(times))
+    return np.nan if not times or None in times else float(sum(times))
 
 
-def _of_case(run: Run, what: str) -> float | None:
-    value = (run.record.get("cost_per_case") or {}).get(what)
-    return None if value is None else float(value)
+def _of_case(run: Run, what: str) -> float:
+    return _known((run.record.get("cost_per_case") or {}).get(what))
 
 
-def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else value / factor
+def _known(value: Any) -> float:
+    return np.nan if value is None else float(value)
 
 
-COLUMNS: Final[dict[str, Callable[[Run], float | None]]] = {
-    f"Parameters (M){_DOWN}": lambda run: _scaled(_summed(run, "parameters"), 1e6),
-    f"One pass (GFLOPs){_DOWN}": lambda run: _scaled(_summed(run, "flops"), 1e9),
-    f"One case (TFLOPs){_DOWN}": lambda run: _scaled(_of_case(run, "flops"), 1e12),
+COLUMNS: Final[dict[str, Callable[[Run], float]]] = {
+    f"Parameters (M){_DOWN}": lambda run: summed_cost(run, "parameters") / 1e6,
+    f"One pass (GFLOPs){_DOWN}": lambda run: summed_cost(run, "flops") / 1e9,
+    f"One case (TFLOPs){_DOWN}": lambda run: _of_case(run, "flops") / 1e12,
     f"Training (s){_DOWN}": _training_seconds,
     f"Time per case (s){_DOWN}": lambda run: _of_case(run, "seconds"),
-    f"Peak memory (GiB){_DOWN}": lambda run: _scaled(run.record.get("peak_memory_mib"), 1024),
-    f"GPU memory of one case (GiB){_DOWN}": lambda run: _scaled(_of_case(run, "device_mib"), 1024),
+    f"Peak memory (GiB){_DOWN}": lambda run: _known(run.record.get("peak_memory_mib")) / 1024,
+    f"GPU memory of one case (GiB){_DOWN}": lambda run: _of_case(run, "device_mib") / 1024,
 }
-"""Titles of the numbers, and what a run says of them."""
+"""Titles of the numbers, and what a run says of them; NaN where it does not."""
 
 
-def _mean(runs: Iterable[Run], of: Callable[[Run], float | None]) -> str:
-    known = [value for run in runs if (value := of(run)) is not None]
+def _mean(runs: Iterable[Run], of: Callable[[Run], float]) -> str:
+    known = [value for run in runs if not np.isnan(value := of(run))]
     return decimal(float(np.mean(known)), _digits(float(np.mean(known)))) if known else MISSING
 
 
@@ -104,5 +98,5 @@ def _digits(value: float) -> int:
 
 def _inputs(runs: Iterable[Run]) -> str:
     """Shapes that the networks were measured on, each once."""
-    shapes = [part.get("input_shape") for run in runs for part in counted_stages(run)]
+    shapes = [part.get("input_shape") for run in runs for part in counted_parts(run)]
     return ", ".join(dict.fromkeys(_TIMES.join(map(str, shape)) for shape in shapes if shape)) or MISSING

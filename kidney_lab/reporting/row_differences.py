@@ -5,16 +5,17 @@ told beside the tests.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from kidney_lab.reporting.accuracy_remark import accuracy_remark
 from kidney_lab.reporting.comparison import PairedComparison, compare_pair, family_words, holm
 from kidney_lab.reporting.differences import apart, comparable, judges, score_title
 from kidney_lab.reporting.formatting import decimal, p_value, signed_with_interval, words
-from kidney_lab.reporting.measured import MeasuredRow, averaged, compared_rows
+from kidney_lab.reporting.measured import UNDEFINED_RULE, MeasuredRow, averaged, compared_rows
 from kidney_lab.reporting.metric_words import ARROWS, metric_name
 from kidney_lab.reporting.published_scores import ScoreKey
 from kidney_lab.reporting.row_groups import RowGroup
@@ -36,8 +37,9 @@ _CAPTION: Final = (
     "Holm over {family}. Cases where either value is undefined are left out. {arrows}"
 )
 AVERAGED: Final = (
-    "A row's scores are averaged over its runs (seeds) case by case before they are compared. Intervals and tests are "
-    "over cases, not over trainings: they say what other patients might change, and nothing of what other seeds would."
+    f"A row's scores are averaged over its runs (seeds) case by case before they are compared. {UNDEFINED_RULE} "
+    "Intervals and tests are over cases, not over trainings: they say what other patients might change, and nothing of "
+    "what other seeds would."
 )
 
 RowPair = tuple[MeasuredRow, MeasuredRow]
@@ -51,11 +53,15 @@ class RowDifference:
         pair: rows, the first minus the second.
         key: of the score.
         paired: over the cases.
+        wilcoxon_p_holm: the p-value of Wilcoxon's test, see `corrected`; NaN before.
+        t_p_holm: that of the t-test.
     """
 
     pair: RowPair
     key: ScoreKey
     paired: PairedComparison
+    wilcoxon_p_holm: float = np.nan
+    t_p_holm: float = np.nan
 
 
 def choose_pairs(group: RowGroup) -> list[tuple[str, str]]:
@@ -74,6 +80,26 @@ def choose_pairs(group: RowGroup) -> list[tuple[str, str]]:
     return compared_rows(group.runs) or [(name, names[0]) for name in names[1:]]
 
 
+def group_differences(group: RowGroup) -> tuple[list[RowDifference], list[str]]:
+    """Compares the rows of a table.
+
+    Args:
+        group: of the rows.
+
+    Returns:
+        The differences of all pairs that can be compared, by the scores that judge; p-values are corrected over all of
+        them. And sentences on the pairs that cannot be.
+    """
+    pairs, notes = comparable_pairs(group)
+    return corrected(row_differences(pairs, _judging_keys(group))), notes
+
+
+def corrected(found: Sequence[RowDifference]) -> list[RowDifference]:
+    """The same differences with the p-values of each test corrected over all of them, see `holm`."""
+    wilcoxon, t = (holm([getattr(one.paired, test) for one in found]).tolist() for test in ("wilcoxon_p", "t_p"))
+    return [replace(one, wilcoxon_p_holm=p, t_p_holm=t_p) for one, p, t_p in zip(found, wilcoxon, t, strict=True)]
+
+
 def row_differences(
     pairs: Iterable[RowPair], keys: Sequence[ScoreKey], *, cases: Collection[str] | None = None
 ) -> list[RowDifference]:
@@ -85,7 +111,7 @@ def row_differences(
         cases: on which they are compared; None: all.
 
     Returns:
-        Pair by pair the scores that both rows have.
+        Pair by pair the scores that both rows have; their p-values are not corrected.
     """
     found = []
     for pair in pairs:
@@ -107,14 +133,12 @@ def between_section(group: RowGroup) -> TableSection | None:
     Returns:
         The table, whose p-values are corrected together, and why rows are not in it; None where there are no two rows.
     """
-    keys = [key for key in group.keys if judges(key[1])]
-    pairs, notes = comparable_pairs(group)
-    found = row_differences(pairs, keys)
+    found, notes = group_differences(group)
     if len({row.row for row in group.rows}) < 2 or not (found or notes):
         return None
     rows = [
-        TableRow("", None, cells, kind="" if index and found[index - 1].pair == found[index].pair else "group")
-        for index, cells in enumerate(difference_cells(found))
+        TableRow("", None, difference_cells(one), kind="" if index and found[index - 1].pair == one.pair else "group")
+        for index, one in enumerate(found)
     ]
     taking_part = {row for difference in found for row in difference.pair}
     return TableSection(
@@ -124,7 +148,7 @@ def between_section(group: RowGroup) -> TableSection | None:
         header=HEADER,
         rows=rows,
         notes=[*synthesized_note(group), *notes, *(code_notes(group.runs) if found else [])],
-        explanations=_explanations([row for row in group.rows if row in taking_part], keys) if found else [],
+        explanations=_explanations([row for row in group.rows if row in taking_part], group) if found else [],
         by_run=False,
         n_text=N_TEXT,
     )
@@ -163,22 +187,13 @@ def _apart(row: MeasuredRow, other: MeasuredRow, metrics: Sequence[str]) -> str 
 
 
 def caption_of(found: Sequence[RowDifference]) -> str:
-    """Says what `difference_cells` of these differences are, and over how many their p-values are corrected."""
+    """Says what the cells of these differences are, and over how many their p-values are corrected."""
     family = family_words(*([getattr(one.paired, test) for one in found] for test in ("wilcoxon_p", "t_p")))
     return _CAPTION.format(start=FROM, family=family, arrows=ARROWS)
 
 
-def difference_cells(found: Sequence[RowDifference]) -> list[list[str]]:
-    """Formats differences under `HEADER`, the p-values of each test corrected over all of them."""
-    corrected = zip(
-        holm([difference.paired.wilcoxon_p for difference in found]),
-        holm([difference.paired.t_p for difference in found]),
-        strict=True,
-    )
-    return [_cells(difference, *p) for difference, p in zip(found, corrected, strict=True)]
-
-
-def _cells(difference: RowDifference, wilcoxon_holm: float, t_holm: float) -> list[str]:
+def difference_cells(difference: RowDifference) -> list[str]:
+    """Formats a difference under `HEADER`."""
     row, other = difference.pair
     region, metric, _ = difference.key
     paired = difference.paired
@@ -189,15 +204,20 @@ def _cells(difference: RowDifference, wilcoxon_holm: float, t_holm: float) -> li
         signed_with_interval(gap),
         f"{gap.n} of {gap.n + gap.n_undefined}",
         f"{len(row.runs)} and {len(other.runs)}",
-        f"{p_value(paired.wilcoxon_p)} ({p_value(wilcoxon_holm)})",
-        f"{p_value(paired.t_p)} ({p_value(t_holm)})",
+        f"{p_value(paired.wilcoxon_p)} ({p_value(difference.wilcoxon_p_holm)})",
+        f"{p_value(paired.t_p)} ({p_value(difference.t_p_holm)})",
         decimal(paired.rank_biserial, 2),
         decimal(paired.cohens_dz, 2),
     ]
 
 
-def _explanations(rows: Sequence[MeasuredRow], keys: Sequence[ScoreKey]) -> list[str]:
+def _judging_keys(group: RowGroup) -> list[ScoreKey]:
+    return [key for key in group.keys if judges(key[1])]
+
+
+def _explanations(rows: Sequence[MeasuredRow], group: RowGroup) -> list[str]:
     """Sentences under the table: what it is over, how far trainings lie apart, what pixel accuracy is worth."""
+    keys = _judging_keys(group)
     remark = accuracy_remark((metric for _, metric, _ in keys), [row.metrics for row in rows])
     return [AVERAGED, *_spreads(rows, keys), *remark]
 

@@ -14,6 +14,7 @@ from kidney_lab.reporting import boxes, cost_plot, diameter_plot, rank_diagram
 from kidney_lab.reporting.compared import Compared, Method, compared
 from kidney_lab.reporting.formatting import words
 from kidney_lab.reporting.mean_curves import mean_curves
+from kidney_lab.reporting.measured import UNDEFINED_RULE
 from kidney_lab.reporting.metric_words import metric_name
 from kidney_lab.reporting.plot import Plot, PlotSet
 from kidney_lab.reporting.plots import score_plot
@@ -30,7 +31,7 @@ VIOLINS = (
 TALLEST = 30
 """Violins that one plot holds at most, so that it fits a page."""
 
-AVERAGED = "Scores are averaged over the runs (seeds) of a row, case by case."
+AVERAGED = f"Scores are averaged over the runs (seeds) of a row, case by case. {UNDEFINED_RULE}"
 
 
 def plot_sets(runs: Sequence[Run], groups: Iterable[RowGroup]) -> list[PlotSet]:

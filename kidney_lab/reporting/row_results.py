@@ -1,17 +1,14 @@
 """The rows of papers' tables as JSON in full precision: what their runs scored together, and what rows differ by."""
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from kidney_lab.reporting.comparison import holm
-from kidney_lab.reporting.differences import judges
+from kidney_lab.reporting.json_numbers import json_interval, json_number
 from kidney_lab.reporting.measured import MeasuredRow
-from kidney_lab.reporting.row_differences import RowDifference, comparable_pairs, row_differences
+from kidney_lab.reporting.row_differences import RowDifference, group_differences
 from kidney_lab.reporting.row_groups import RowGroup
 from kidney_lab.reporting.row_scores import row_scores, spread_of_runs
-from kidney_lab.reporting.statistics import Interval
 
 
 def rows_json(groups: Sequence[RowGroup]) -> str:
@@ -26,14 +23,7 @@ def rows_json(groups: Sequence[RowGroup]) -> str:
         null.
     """
     rows = [_row(group, row) for group in groups for row in group.rows]
-    differences = []
-    for group in groups:
-        keys = [key for key in group.keys if judges(key[1])]
-        found = row_differences(comparable_pairs(group)[0], keys)
-        corrected = zip(
-            *(holm([getattr(one.paired, test) for one in found]) for test in ("wilcoxon_p", "t_p")), strict=True
-        )
-        differences += [_difference(group, *one) for one in zip(found, corrected, strict=True)]
+    differences = [_difference(group, found) for group in groups for found in group_differences(group)[0]]
     return json.dumps({"rows": rows, "row_differences": differences}, indent=2, allow_nan=False) + "\n"
 
 
@@ -41,9 +31,9 @@ def _row(group: RowGroup, row: MeasuredRow) -> dict[str, Any]:
     scores = [
         {
             **_named(key[0], key[1]),
-            **_interval(interval),
-            "median": _number(interval.median),
-            "sd_of_runs": _number(spread_of_runs(row, key, group.keys)),
+            **json_interval(interval),
+            "median": json_number(interval.median),
+            "sd_of_runs": json_number(spread_of_runs(row, key, group.keys)),
         }
         for key, interval in row_scores(row, group.keys, group.rows).items()
     ]
@@ -51,28 +41,14 @@ def _row(group: RowGroup, row: MeasuredRow) -> dict[str, Any]:
     return {"table": group.table, "data": group.data, **of_row, "scores": scores}
 
 
-def _difference(group: RowGroup, found: RowDifference, corrected: tuple[float, ...]) -> dict[str, Any]:
+def _difference(group: RowGroup, found: RowDifference) -> dict[str, Any]:
     first, second = found.pair
-    paired = found.paired
-    tests = {name: _number(getattr(paired, name)) for name in ("wilcoxon_p", "t_p", "rank_biserial", "cohens_dz")}
-    tests |= {"wilcoxon_p_holm": _number(corrected[0]), "t_p_holm": _number(corrected[1])}
+    tests = {name: getattr(found.paired, name) for name in ("wilcoxon_p", "t_p", "rank_biserial", "cohens_dz")}
+    tests |= {"wilcoxon_p_holm": found.wilcoxon_p_holm, "t_p_holm": found.t_p_holm}
+    numbers = json_interval(found.paired.difference) | {name: json_number(value) for name, value in tests.items()}
     of_rows = {"table": group.table, "data": group.data, "row": first.title, "other": second.title}
-    return {**of_rows, **_named(found.key[0], found.key[1]), **_interval(paired.difference), **tests}
+    return {**of_rows, **_named(found.key[0], found.key[1]), **numbers}
 
 
 def _named(region: str | None, metric: str) -> dict[str, Any]:
     return {"region": region, "metric": metric}
-
-
-def _interval(interval: Interval) -> dict[str, Any]:
-    limits = [_number(interval.low), _number(interval.high)]
-    return {
-        "mean": _number(interval.mean),
-        "interval_95": limits,
-        "n": interval.n,
-        "n_undefined": interval.n_undefined,
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

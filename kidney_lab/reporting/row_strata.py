@@ -9,10 +9,10 @@ import pandas as pd
 from kidney_lab.metrics.strata import UNDEFINED
 from kidney_lab.reporting import row_differences as between
 from kidney_lab.reporting.best import best_in_groups
-from kidney_lab.reporting.measured import MeasuredRow
+from kidney_lab.reporting.measured import UNDEFINED_RULE, MeasuredRow
 from kidney_lab.reporting.metric_words import metric_title
 from kidney_lab.reporting.published_scores import ScoreKey
-from kidney_lab.reporting.row_differences import RowDifference, RowPair, difference_cells, row_differences
+from kidney_lab.reporting.row_differences import RowDifference, RowPair, corrected, difference_cells, row_differences
 from kidney_lab.reporting.row_groups import RowGroup
 from kidney_lab.reporting.sections import TableRow, TableSection
 from kidney_lab.reporting.strata_tables import (
@@ -31,7 +31,7 @@ from kidney_lab.reporting.strata_tables import (
 COMPARED: Final[Sequence[ScoreKey]] = ((REGION, "dice", "case"), (REGION, "lesion_sensitivity", "case"))
 """By what rows are tested within a stratum; more scores would cost power."""
 
-_AVERAGED: Final = "A row's scores are averaged over its runs (seeds) case by case."
+_AVERAGED: Final = f"A row's scores are averaged over its runs (seeds) case by case. {UNDEFINED_RULE}"
 _FEW: Final = "A stratum may hold few cases: that a test finds nothing there is no sign that rows are alike."
 
 
@@ -92,17 +92,19 @@ def _scores_section(group: RowGroup, scores: Sequence[StratumScores], by: str, n
 
 
 def _differences(group: RowGroup, scores: Sequence[StratumScores], by: str) -> list[tuple[str, RowDifference]]:
-    """Stratum by stratum the differences of those pairs that can be compared."""
+    """Stratum by stratum the differences of those pairs that can be compared, p-values corrected over all of them."""
     pairs, _ = between.comparable_pairs(group)
     strata = dict.fromkeys(row.stratum for row in scores if row.stratum != UNDEFINED)
     having = {row.run for row in scores}
     tested = [pair for pair in pairs if {row.title for row in pair} <= having]
-    return [
+    found = [
         (stratum, difference)
         for stratum in strata
         for pair in tested
         for difference in row_differences([pair], COMPARED, cases=_cases_of(pair, stratum, by))
     ]
+    together = corrected([difference for _, difference in found])
+    return [(stratum, difference) for (stratum, _), difference in zip(found, together, strict=True)]
 
 
 def _cases_of(pair: RowPair, stratum: str, by: str) -> set[str]:
@@ -116,15 +118,19 @@ def _strata(row: MeasuredRow, by: str) -> "pd.Series[str]":
 
 
 def _differences_section(group: RowGroup, found: Sequence[tuple[str, RowDifference]], by: str) -> TableSection:
-    cells = difference_cells([difference for _, difference in found])
     return TableSection(
         id=f"between-strata-{group.id}",
         title=f"Between the rows by {strata_words(by)}: {group.table} on {group.data}",
         caption=between.caption_of([difference for _, difference in found]),
         header=("Stratum", *between.HEADER),
         rows=[
-            TableRow("", None, [stratum, *line], kind="group" if index and stratum != found[index - 1][0] else "")
-            for index, ((stratum, _), line) in enumerate(zip(found, cells, strict=True))
+            TableRow(
+                "",
+                None,
+                [stratum, *difference_cells(difference)],
+                kind="group" if index and stratum != found[index - 1][0] else "",
+            )
+            for index, (stratum, difference) in enumerate(found)
         ],
         notes=between.synthesized_note(group),
         explanations=[between.AVERAGED, _FEW],

@@ -20,7 +20,8 @@ from kidney_lab.geometry import Spacing
 from kidney_lab.labels import LABELS
 from kidney_lab.metrics.surface import common_box
 from kidney_lab.reporting.case_files import Scan
-from kidney_lab.reporting.figures import COLORS, WINDOW_HU, informative_slices
+from kidney_lab.reporting.figures import COLORS, informative_slices
+from kidney_lab.reporting.slice_drawing import BLACK_HU, WHITE_HU
 
 MAX_BYTES: Final = 2 * 1024**2
 """Of one viewer, in base64."""
@@ -123,17 +124,8 @@ def _pack(
 
 
 def _jpeg(plane: NDArray[Any]) -> str:
-    width, level = WINDOW_HU
     buffer = BytesIO()
-    imsave(
-        buffer,
-        plane,
-        vmin=level - width / 2,
-        vmax=level + width / 2,
-        cmap="gray",
-        format="jpeg",
-        pil_kwargs={"quality": _QUALITY},
-    )
+    imsave(buffer, plane, vmin=BLACK_HU, vmax=WHITE_HU, cmap="gray", format="jpeg", pil_kwargs={"quality": _QUALITY})
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

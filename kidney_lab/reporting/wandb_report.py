@@ -13,7 +13,6 @@ import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
 from kidney_lab.reporting.contents import Contents
-from kidney_lab.reporting.measured import experiment_of
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.tables import scores_markdown
 
@@ -132,12 +131,12 @@ def run_ids(runs: Sequence[Run]) -> list[str]:
 
 def by_row(runs: Sequence[Run]) -> bool:
     """Whether the runs are rows of papers' tables, by which they are grouped."""
-    return all(experiment_of(run) for run in runs)
+    return all(run.experiment for run in runs)
 
 
 def title_of(runs: Sequence[Run]) -> str:
     """The table of the runs, the run, or how many they are."""
-    tables = {experiment[0] if (experiment := experiment_of(run)) else None for run in runs}
+    tables = {run.experiment[0] if run.experiment else None for run in runs}
     if len(tables) == 1 and (table := tables.pop()) is not None:
         return table
     return runs[0].name if len(runs) == 1 else f"{len(runs)} runs"

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from kidney_lab.composition.counted_stages import counted_stages
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.split_files.load import some
@@ -192,6 +193,6 @@ def describe_members(members: Mapping[str, RunFiles]) -> dict[str, Any]:
 
 def total_of(run: RunFiles, what: str) -> int:
     """Sum over the stages of a run and of its members; a stage that another contains counts with that one."""
-    contained = {OmegaConf.select(run.config, f"model.stages.{name}.contains") for name in run.record["stages"]}
-    own = sum(int(stage[what]) for name, stage in run.record["stages"].items() if name not in contained)
+    stages = run.record["stages"]
+    own = sum(int(stages[name][what]) for name in counted_stages(run.config, stages))
     return own + sum(total_of(member, what) for member in run.members().values())

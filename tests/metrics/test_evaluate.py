@@ -8,17 +8,20 @@ import pytest
 from kidney_lab.errors import InputError
 from kidney_lab.metrics import evaluate
 from kidney_lab.metrics.case_scores import Scoring, case_scores
-from kidney_lab.metrics.evaluate import evaluate_pairs, read_labels, score_files
+from kidney_lab.metrics.evaluate import read_labels, score_files
 from kidney_lab.metrics.kits import kits_scores
 from kidney_lab.metrics.pairs import ScoredFiles, match_pairs
 from kidney_lab.metrics.parts import Parts
 from kidney_lab.metrics.strata import case_strata
+from kidney_lab.metrics.table import metrics_frame
 
 OFFICIAL = ("kidney_and_mass", "mass", "tumor")
 
 
 def evaluated(folder, *, regions=OFFICIAL, workers=1) -> pd.DataFrame:
-    return evaluate_pairs(match_pairs(folder / "p", folder / "r"), regions=regions, workers=workers)
+    cases = [ScoredFiles(case, *pair) for case, pair in match_pairs(folder / "p", folder / "r").items()]
+    results = score_files(cases, Scoring(regions=tuple(regions)), workers=workers)
+    return metrics_frame({case: result.scores for case, result in results.items()})
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from scipy.stats import t as student
 
 from kidney_lab.errors import InputError
 from kidney_lab.metrics import metrics_frame
-from kidney_lab.reporting.comparison import COLUMNS, compare_pair, compare_runs, family_words, holm
+from kidney_lab.reporting.comparison import COLUMNS, compare_pair, compare_runs, family_words, holm, signed_rank_p
 from kidney_lab.reporting.statistics import bootstrap_interval
 
 DICE = ("tumor", "dice")
@@ -57,6 +57,18 @@ def test_the_signed_rank_test_is_that_of_scipy_with_ties_and_without(n, kind):
         differences[0] = 0
     expected = wilcoxon(differences, zero_method="wilcox").pvalue
     assert compare_pair(differences, differences * 0).wilcoxon_p == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_signed_rank_test_of_pairs_that_are_equal_but_for_rounding_is_no_evidence():
+    assert signed_rank_p([0.1 + 0.2, 0.5], [0.3, 0.5]) == 1
+    assert signed_rank_p([100.1 + 100.2, 7.0], [200.3, 7.0]) == 1  # as coarse as the values are large
+    assert signed_rank_p([0, 0, 0], [0, 0, 0]) == 1
+
+
+def test_what_a_value_without_a_partner_is_does_not_blur_the_other_pairs():
+    nan = math.nan
+    paired = compare_pair([1e9, 2e-6, 3e-6, 4e-6], [nan, 1e-6, 1e-6, 1e-6])
+    assert paired.wilcoxon_p == pytest.approx(2 / 2**3)
 
 
 def test_swapping_the_runs_swaps_the_signs_alone():

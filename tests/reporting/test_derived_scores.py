@@ -7,10 +7,10 @@ import yaml
 
 from kidney_lab.metrics import metrics_frame, write_metrics
 from kidney_lab.metrics.strata import strata_frame, write_strata
-from kidney_lab.reporting.derived_scores import network_costs, with_borders, with_small_tumors
+from kidney_lab.reporting.derived_scores import network_costs, summed_cost, with_borders, with_small_tumors
 from kidney_lab.reporting.formatting import MISSING
-from kidney_lab.reporting.published import published_sections
 from kidney_lab.reporting.runs import read_run
+from tests.reporting.published_tables import published_sections
 
 
 def metrics(**tumor) -> pd.DataFrame:
@@ -43,6 +43,7 @@ def test_a_stage_is_not_counted_beside_the_one_that_contains_it(make_run):
     (run / "config.yaml").write_text(yaml.safe_dump({"model": {"stages": {"refit": {"contains": "detector"}}}}))
 
     assert network_costs(read_run(run))["gflops"] == 21.0
+    assert summed_cost(read_run(run), "flops") == 42e9
     assert np.isnan(list(network_costs(read_run(make_run("b", stages={"only": {}}))).values())).all()
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from kidney_lab.errors import InputError
@@ -26,11 +27,31 @@ def test_a_jaccard_index_that_was_scored_stays():
     assert with_jaccard(frame).equals(frame)
 
 
-def test_tables_are_averaged_case_by_case_over_those_that_are_defined():
-    first = metrics_frame({"c1": {("tumor", "dice"): 0.2}, "c2": {("tumor", "dice"): float("nan")}})
-    second = metrics_frame({"c1": {("tumor", "dice"): 0.6}, "c2": {("tumor", "dice"): 0.5}})
+@pytest.fixture
+def missed():
+    """A table of HD95 in mm in which nothing is defined for c2, whose tumor was missed, and one in which all is."""
+    return [
+        metrics_frame({"c1": {("tumor", "hd95"): 20.0}, "c2": {("tumor", "hd95"): float("nan")}}),
+        metrics_frame({"c1": {("tumor", "hd95"): 60.0}, "c2": {("tumor", "hd95"): 50.0}}),
+    ]
 
-    assert values_of(averaged([first, second]), "tumor", "dice").to_dict() == pytest.approx({"c1": 0.4, "c2": 0.5})
+
+def test_a_case_that_is_undefined_in_one_table_is_undefined_in_the_average(missed):
+    found = values_of(averaged(missed), "tumor", "hd95")
+
+    assert found.to_dict() == pytest.approx({"c1": 40.0, "c2": float("nan")}, nan_ok=True)
+
+
+def test_the_average_of_one_table_is_that_table(missed):
+    for frame in missed:
+        pd.testing.assert_frame_equal(averaged([frame]), frame)
+
+
+def test_a_score_that_one_table_does_not_have_is_the_average_of_the_others(missed):
+    without = metrics_frame({"c1": {("tumor", "dice"): 0.2}, "c2": {("tumor", "dice"): 0.4}})
+
+    found = values_of(averaged([*missed[1:], without]), "tumor", "hd95")
+    assert found.to_dict() == {"c1": 60.0, "c2": 50.0}
 
 
 def test_settings_are_what_divides_the_runs_of_some_row(write_row):

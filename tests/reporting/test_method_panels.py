@@ -1,6 +1,3 @@
-from pathlib import Path
-
-import matplotlib.image
 import numpy as np
 import pytest
 
@@ -8,7 +5,7 @@ from kidney_lab.geometry import grid_from_spacing
 from kidney_lab.metrics.measurement import Measurement
 from kidney_lab.metrics.scoring import METRIC_TABLE
 from kidney_lab.reporting.case_files import Scan
-from kidney_lab.reporting.method_panels import Corner, draw_panels, panel_row, save_panels
+from kidney_lab.reporting.method_panels import Corner, draw_panels, panel_row
 
 MM_PER_INCH = 25.4
 
@@ -78,13 +75,3 @@ def test_columns_are_the_methods_and_the_reference_last():
 def test_figure_has_the_width_of_a_page_unless_columns_would_be_too_narrow(methods, width_mm):
     figure = draw_panels([row(*methods)], list(methods))
     assert figure.get_size_inches()[0] * MM_PER_INCH == pytest.approx(width_mm)
-
-
-def test_files_are_for_print(tmp_path: Path):
-    png, pdf = save_panels(tmp_path / "figures", "panels", draw_panels([row("A")], ["A"]))
-    assert matplotlib.image.imread(png).shape[1] == pytest.approx(170 / MM_PER_INCH * 300, abs=1)
-    content = pdf.read_bytes()
-    assert content.startswith(b"%PDF")
-    assert b"/Type3" not in content  # fonts are embedded as TrueType, which journals ask for
-    assert b"/FontFile2" in content
-    assert sorted(path.name for path in tmp_path.joinpath("figures").iterdir()) == ["panels.pdf", "panels.png"]

@@ -10,14 +10,15 @@ from kidney_lab.metrics.scoring import MASK_METRICS, find_metric
 from kidney_lab.metrics.strata import strata_frame, write_strata
 from kidney_lab.reporting.formatting import MISSING
 from kidney_lab.reporting.metric_words import metric_title
-from kidney_lab.reporting.paper_metrics import GAINS, PAPER_ONLY, TITLES
-from kidney_lab.reporting.published import published_sections
+from kidney_lab.reporting.paper_metrics import GAINS, TITLES
 from kidney_lab.reporting.published_scores import read_published
 from kidney_lab.reporting.runs import read_run
+from tests.reporting.published_tables import published_sections
 
 EXPERIMENTS = config_folder().parent / "experiments"
 PAPERS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/published.json"))
 REGIONS = ("kidney_and_mass", "mass", "tumor")
+PAPER_ONLY = ("leaderboard_rank",)  # nothing here measures it: a challenge's leaderboard is closed
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import pytest
 from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
 from kidney_lab.reporting.human import HumanAgreement
-from kidney_lab.reporting.measured import experiment_of, measured_rows
-from kidney_lab.reporting.published import published_sections
+from kidney_lab.reporting.measured import measured_rows
 from kidney_lab.reporting.runs import read_run
 from kidney_lab.reporting.sections import section_markdown
+from tests.reporting.published_tables import published_sections
 
 KITS19 = {"name": "kits19", "synthesized": False, "split_hash": "a"}
 PHANTOM = {"name": "phantom", "synthesized": True, "split_hash": "b"}
@@ -53,11 +53,11 @@ def test_seeds_are_averaged_case_by_case_and_stand_beside_what_is_published(make
     (section,) = published_sections([read_run(first), read_run(second)], experiments)
 
     table = cells(section)
-    # c1: (0.6 + 0.8) / 2 = 0.7, c2: 0.9, c3: 0.5 by the second run alone, c4: undefined; their mean is 0.7.
+    # c1: (0.6 + 0.8) / 2 = 0.7, c2: 0.9, c3: undefined in the first run, c4: in both; the mean of the two is 0.8.
     assert table[1][:3] == ("PM", "Tumor", "Dice ↑")
-    assert table[1][3] == "0.700"
+    assert table[1][3] == "0.800"
     # The runs' own means are 0.75, of c1 and c2, and 2.2 / 3 = 0.7333: their standard deviation is 0.0167 / sqrt(2).
-    assert table[1][4:] == ("2", "3", "0.8000", "-0.100", "0.012", "0.700")
+    assert table[1][4:] == ("2", "2", "0.8000", "+0.000", "0.012", "0.800")
     assert table[0] == (
         "PM",
         "Kidney and mass",
@@ -70,15 +70,14 @@ def test_seeds_are_averaged_case_by_case_and_stand_beside_what_is_published(make
         "0.000",
         "0.900",
     )
-    # (0.9 + 0.7) / 2, (0.9 + 0.9) / 2, (0.9 + 0.5) / 2: 0.8
+    # (0.9 + 0.7) / 2, (0.9 + 0.9) / 2: 0.85
     assert table[2][:3] == ("PM", "", "Mean Dice")
-    assert table[2][3] == "0.800"
-    assert table[2][4:8] == ("2", "3", "0.8750", "-0.075")
+    assert table[2][3] == "0.850"
+    assert table[2][4:8] == ("2", "2", "0.8750", "-0.025")
     assert section.header[-2:] == ("SD of runs", "Median")
-    assert (
-        "averaged over the runs case by case, and the mean and its interval are over the cases"
-        in (section.explanations[0])
-    )
+    rule = section.explanations[0]
+    assert "averaged over the runs case by case, and the mean and its interval are over the cases." in rule
+    assert "What is undefined for a case in any run of a row is undefined for that case of the row." in rule
 
 
 def test_rows_without_runs_and_numbers_that_only_the_paper_has_stand_alone(make_row, experiments):
@@ -164,7 +163,7 @@ def test_runs_of_a_row_with_other_overrides_are_not_averaged(make_row):
 def test_runs_of_no_table_and_without_scores_are_left_out(make_run, make_row, make_scores, experiments):
     others = [read_run(path) for path in (make_run(), make_scores(), make_row("begun", "PM", {}))]
 
-    assert [experiment_of(run) for run in others] == [None, None, ("paper/t1", "PM")]
+    assert [run.experiment for run in others] == [None, None, ("paper/t1", "PM")]
     assert published_sections(others, experiments) == []
 
 

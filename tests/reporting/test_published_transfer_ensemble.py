@@ -4,9 +4,9 @@ import pytest
 
 from kidney_lab.composition.search_path import config_folder
 from kidney_lab.metrics.scoring import COUNTS
-from kidney_lab.reporting.published import published_sections
 from kidney_lab.reporting.published_scores import read_published
 from kidney_lab.reporting.runs import read_run
+from tests.reporting.published_tables import published_sections
 
 EXPERIMENTS = config_folder().parent / "experiments"
 FILE = EXPERIMENTS / "transfer_ensemble" / "published.json"

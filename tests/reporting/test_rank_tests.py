@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import friedmanchisquare, wilcoxon
 
 from kidney_lab.errors import InputError
-from kidney_lab.reporting.comparison import holm
+from kidney_lab.reporting.comparison import compare_pair, holm
 from kidney_lab.reporting.rank_tests import rank_tests
 
 
@@ -82,6 +82,15 @@ def test_what_differs_by_rounding_alone_is_a_tie():
     found = rank_tests(pd.DataFrame({"A": [0.3] * 5, "B": [0.1 + 0.2] * 5, "C": [0.2] * 5}))
 
     assert found.ranks == {"A": 1.5, "B": 1.5, "C": 3.0}
+
+
+def test_pairs_are_tested_as_two_runs_are():
+    rng = np.random.default_rng(2)
+    values = pd.DataFrame(rng.random((9, 3)).round(1) + np.array([0, 0.4, 0.8]), columns=list("ABC"))  # with ties
+    found = rank_tests(values)
+
+    expected = holm([compare_pair(values[a], values[b]).wilcoxon_p for a, b in found.pairs])
+    assert list(found.pairs.values()) == expected.tolist()
 
 
 def test_smaller_values_are_better_where_the_score_says_so():

@@ -51,7 +51,10 @@ def test_a_row_is_a_strip_of_its_runs_averages(write_row, tmp_path):
 
     assert (found.id, found.title) == ("plots-own-t-kits19", "By row: own/t on kits19")
     assert found.legend == [(0, "A"), (1, "B")]
-    assert found.caption == "Scores are averaged over the runs (seeds) of a row, case by case."
+    assert found.caption == (
+        "Scores are averaged over the runs (seeds) of a row, case by case. "
+        "What is undefined for a case in any run of a row is undefined for that case of the row."
+    )
     violins = found.plots[0]
     assert (violins.name, violins.title) == ("violins-dice-own-t-kits19", "Dice of every case: own/t on kits19")
     assert not violins.repeats

@@ -7,9 +7,9 @@ import pytest
 from kidney_lab.metrics import metrics_frame
 from kidney_lab.metrics.strata import strata_frame, write_strata
 from kidney_lab.reporting.measured import measured_rows
-from kidney_lab.reporting.published import published_sections
 from kidney_lab.reporting.row_scores import case_values, row_scores, spread_of_runs
 from kidney_lab.reporting.runs import read_runs
+from tests.reporting.published_tables import published_sections
 
 SMALL = {"c1": True, "c2": True, "c3": False, "c4": None}
 
