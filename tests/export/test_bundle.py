@@ -4,7 +4,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from made_runs import basic_unet, stage_config, write_run
 from omegaconf import OmegaConf
 
 from kidney_lab.errors import InputError
@@ -14,6 +13,7 @@ from kidney_lab.export.onnx import NotExportableError
 from kidney_lab.export.weights import WEIGHTS, read_weights
 from kidney_lab.geometry import Volume, grid_from_spacing
 from kidney_lab.inference.load import load_method
+from tests.support.made_runs import basic_unet, stage_config, write_run
 
 HOME = "/" + "home/jo"
 STAGE = stage_config(

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from made_runs import basic_unet, stage_config, write_checkpoint, write_run
 
 from kidney_lab.methods.output import Output
+from tests.support.made_runs import basic_unet, stage_config, write_checkpoint, write_run
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,9 @@
 import pytest
 
 from kidney_lab.reporting.measured import measured_rows
-from kidney_lab.reporting.published import published_sections
 from kidney_lab.reporting.row_runs import choose_runs, code_notes
 from kidney_lab.reporting.runs import read_run, read_runs
+from tests.reporting.published_tables import published_sections
 
 TUMOR = {"c1": {("tumor", "dice"): 0.5}}
 

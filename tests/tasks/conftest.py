@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_runs import REGIONS, stage_config, write_run
+
+from tests.support.made_runs import REGIONS, stage_config, write_run
 
 
 def fixtures_of(*place):

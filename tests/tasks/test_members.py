@@ -50,9 +50,9 @@ def make_run(tmp_path):
         stages = {"only": stage("kidney_and_mass")} if stages is None else stages
         config = {"model": {"stages": stages, **model}, "data": {"make": made}, "postprocessing": postprocessing}
         OmegaConf.save(config, folder / "config.yaml")
-        record = {"name": f"model-{name}", "seed": 3, "commit": "abc", "config_hash": "def", "status": "finished"}
+        record = {"name": f"model-{name}", "seed": 3, "commit": "abc", "config_hash": "def", "started": "then"}
         costs = {key: {"parameters": 10, "flops": 100, "best": {"epoch": 0}} for key in stages}
-        (folder / "run.json").write_text(json.dumps({**record, "stages": costs}))
+        (folder / "run.json").write_text(json.dumps({**record, "status": "finished", "stages": costs}))
         (folder / "split.json").write_text(json.dumps({"train": train, "val": val, "test": test}))
         return folder
 
@@ -209,7 +209,7 @@ def test_a_member_is_described_with_all_that_its_networks_cost(make_run):
 
     described = describe_members(read_members(config_of(outer, inner)))
 
-    same = {"seed": 3, "commit": "abc", "config_hash": "def"}
+    same = {"seed": 3, "commit": "abc", "config_hash": "def", "started": "then"}
     assert described == {
         "1": {"run": str(outer), "name": "model-outer", **same, "parameters": 20, "flops": 200},
         "2": {"run": str(inner), "name": "model-inner", **same, "parameters": 10, "flops": 100},
