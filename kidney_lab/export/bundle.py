@@ -23,12 +23,12 @@ from kidney_lab.errors import InputError
 from kidney_lab.export.model_card import model_card
 from kidney_lab.export.onnx import NotExportableError, export_onnx, require_packages
 from kidney_lab.export.public import public_config, public_record
-from kidney_lab.export.weights import WEIGHTS, write_weights
 from kidney_lab.files import make_folder, write_text
 from kidney_lab.inference.ensemble import Ensemble
 from kidney_lab.inference.load import load_method
 from kidney_lab.inference.member_runs import RunFiles, read_run
 from kidney_lab.inference.method import TrainedMethod
+from kidney_lab.inference.stage_weights import WEIGHTS, write_weights
 from kidney_lab.methods.stage import Stage
 
 ONNX = "model.onnx"

@@ -7,7 +7,12 @@ from typing import Any, Final
 _SECTIONS: Final = ("hydra", "logger", "prepare", "init", "resume", "sweep")
 """Sections of a configuration that say where and for whom it ran, not what was learned."""
 
-_PATHS: Final = ("root", "test_root", "dirpath", "save_dir", "default_root_dir", "cache_dir")
+_PATHS: Final = (
+    *("root", "test_root", "dirpath", "save_dir", "default_root_dir", "cache_dir"),
+    *("split", "splits", "weights", "predictions"),
+)
+"""Keys whose values are paths, or words, which are their own last part; so are those of a mapping under them."""
+
 _RECORD: Final = (
     *("name", "config_hash", "seed", "commit", "dirty", "versions", "device", "precision", "stages", "started"),
     *("finished", "wall_time_s", "cost_per_case", "status"),
@@ -48,7 +53,7 @@ def public_record(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_folders(node: Any, key: str) -> Any:
     if isinstance(node, Mapping):
-        return {name: _without_folders(value, str(name)) for name, value in node.items()}
+        return {name: _without_folders(value, key if key in _PATHS else str(name)) for name, value in node.items()}
     if isinstance(node, list | tuple):
         return [_without_folders(item, key) for item in node]
     return last_part(node) if isinstance(node, str) and (key in _PATHS or _is_path(node)) else node

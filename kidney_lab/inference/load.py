@@ -15,7 +15,6 @@ from hydra.utils import instantiate
 
 from kidney_lab.composition.allowlist import read_trust
 from kidney_lab.errors import InputError
-from kidney_lab.export.weights import WEIGHTS, read_weights
 from kidney_lab.inference.checkpoints import read_checkpoint, weights_alone
 from kidney_lab.inference.combine import Combination
 from kidney_lab.inference.ensemble import Ensemble
@@ -23,6 +22,7 @@ from kidney_lab.inference.member_dice import member_dice
 from kidney_lab.inference.member_runs import RunFiles, combination_of, read_run, refuse_exchanged
 from kidney_lab.inference.method import TrainedMethod
 from kidney_lab.inference.postprocessing import PostProcessing
+from kidney_lab.inference.stage_weights import WEIGHTS, read_weights
 from kidney_lab.methods.pipeline import enabled_stages
 from kidney_lab.methods.stage import Stage
 

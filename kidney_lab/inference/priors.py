@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from torch import distributed
 
 from kidney_lab.data.priors import Priors
 from kidney_lab.data.store import Store
@@ -16,9 +15,11 @@ from kidney_lab.inference.postprocessing import keep_two_kidneys
 from kidney_lab.inference.restore import resample_labels
 from kidney_lab.inference.stage import predict_stage
 from kidney_lab.labels import KIDNEY
+from kidney_lab.methods.inference_settings import InferenceSettings
 from kidney_lab.methods.output import Output
 from kidney_lab.methods.prediction import Prediction
 from kidney_lab.methods.stage import Stage
+from kidney_lab.process_group import place, wait_for_all
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def predict_priors(
     source: Priors | None = None,
     device: torch.device,
     precision: str,
+    settings: InferenceSettings,
     title: str,
 ) -> None:
     """Predicts cases of one stage's store for a later stage; what is there already is kept, ranks share the rest.
@@ -65,22 +67,22 @@ def predict_priors(
         source: what the stage itself takes from the one before it.
         device: to compute on.
         precision: Lightning's name.
+        settings: of inference.
         title: of the progress bar.
     """
-    parallel = distributed.is_available() and distributed.is_initialized()
-    rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if parallel else (0, 1)
+    rank, world_size = place()
     missing = priors.missing(cases)
-    if parallel:
-        distributed.barrier()  # every rank has seen the same cases missing
+    wait_for_all()  # every rank has seen the same cases missing
     if missing:
         stage.module.to(device).eval()
         for case in track(missing[rank::world_size], title, disable=rank > 0):
             prior = None if source is None else source[case].label[...]
-            prediction = predict_stage(stage, store[case].image[...], prior, device=device, precision=precision)
+            prediction = predict_stage(
+                stage, store[case].image[...], prior, device=device, precision=precision, settings=settings
+            )
             labels = prior_labels(prediction, onto[case].shape, stage.module.output)
             if not labels.any():
                 log.warning("%s: the stage found nothing, and hands on an empty label map.", case)
             priors.write(case, labels)
         stage.module.cpu()
-    if parallel:
-        distributed.barrier()
+    wait_for_all()

@@ -67,20 +67,46 @@ def fit_stage(
     """
     stage: Stage = instantiate(config.model.stages[name], _convert_="all")
     last = checkpoints / "last.ckpt"
-    if last.is_file():
+    if interrupted := last.is_file():
         stage.restore(checkpoints)
     else:
         load_weights(stage.module, config.init, name, contained)
         stage.fit(store, split.train)
         stage.save(checkpoints)
     callbacks = build_callbacks(config.callbacks, checkpoints, title or name)
-    folder = next(parent for parent in checkpoints.parents if parent.name == "stages").parent
     logger = build_logger(config.logger, title or name)
     trainer = build_trainer(
-        config, stage.trainer, folder=folder, precision=precision, callbacks=callbacks, logger=logger
+        config, stage.trainer, folder=_run_of(checkpoints), precision=precision, callbacks=callbacks, logger=logger
     )
+    data = _data_of(stage, dataset, split, store, seed=config.seed, train_priors=train_priors, val_priors=val_priors)
+    input_shape = [1, stage.channels, *stage.view.roi_size]
+    started = time.monotonic()
+    fit(trainer, stage.module, data, last if interrupted else None)
+    return {
+        "parameters": count_parameters(stage.module.network),
+        "flops": count_flops(stage.module.network, input_shape),
+        "input_shape": input_shape,
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "wall_time_s": round(time.monotonic() - started, 1),
+        "best": _best(callbacks, checkpoints, trainer),
+        **stage.module.record(),
+    }
+
+
+def _data_of(
+    stage: Stage,
+    dataset: Dataset,
+    split: Split,
+    store: Store,
+    *,
+    seed: int,
+    train_priors: Priors | None,
+    val_priors: Priors | None,
+) -> StageDataModule:
+    """Samples and whole cases that a stage is trained and validated on, see `fit_stage`."""
     earlier = stage.earlier
-    data = StageDataModule(
+    return StageDataModule(
         store,
         split,
         view=stage.view,
@@ -90,24 +116,10 @@ def fit_stage(
         annotation=dataset.annotation,
         batch_size=stage.batch_size,
         num_workers=dataset.num_workers,
-        seed=config.seed,
+        seed=seed,
         train_prior=None if earlier is None else earlier.for_training(train_priors),
         val_prior=None if earlier is None or val_priors is None else earlier.for_validation(val_priors),
     )
-    input_shape = [1, stage.channels, *stage.view.roi_size]
-    started = time.monotonic()
-    fit(trainer, stage.module, data, last if last.is_file() else None)
-    best = next(callback for callback in callbacks if isinstance(callback, ModelCheckpoint) and callback.monitor)
-    return {
-        "parameters": count_parameters(stage.module.network),
-        "flops": count_flops(stage.module.network, input_shape),
-        "input_shape": input_shape,
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "wall_time_s": round(time.monotonic() - started, 1),
-        "best": _best(best, checkpoints, trainer),
-        **stage.module.record(),
-    }
 
 
 def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path | None) -> None:
@@ -135,7 +147,14 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
             signal.signal(signal.SIGINT, on_interrupt)
 
 
-def _best(callback: ModelCheckpoint, checkpoints: Path, trainer: pl.Trainer) -> dict[str, Any]:
+def _run_of(checkpoints: Path) -> Path:
+    """The run folder that a folder of checkpoints, of a stage or of one of its folds, is in."""
+    return next(parent for parent in checkpoints.parents if parent.name == "stages").parent
+
+
+def _best(callbacks: list[pl.Callback], checkpoints: Path, trainer: pl.Trainer) -> dict[str, Any]:
+    """Makes sure that there is a best checkpoint, and tells which it is."""
+    callback = next(callback for callback in callbacks if isinstance(callback, ModelCheckpoint) and callback.monitor)
     best = checkpoints / "best.ckpt"
     if trainer.is_global_zero and not best.is_file():
         with replacing(best) as temporary:  # it ended before its first validation: the last is all there is

@@ -7,11 +7,11 @@ the section that it trains the small networks alone: Mask R-CNN stays as the sta
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ConstantLR
@@ -23,8 +23,7 @@ from kidney_lab.methods.refit_pixels import PixelReservoir, RoiPixels
 from kidney_lab.methods.supervised import Batch, SupervisedSegmentation
 from kidney_lab.networks.ernet import ERNet, RoiMaps, grey_values, region_masks
 from kidney_lab.networks.slice_rois import largest_by_class
-
-T = TypeVar("T")
+from kidney_lab.process_group import of_all, place
 
 
 class SoftmaxRefitSegmentation(SupervisedSegmentation):
@@ -113,7 +112,7 @@ class SoftmaxRefitSegmentation(SupervisedSegmentation):
             The error that the descents end with, averaged over the classes; 0 where there was nothing to learn.
         """
         ends = [torch.zeros((), device=self.device)]
-        border = sum(_of_each_rank(self._border), Counter())  # what one rank tells of, all must tell of
+        border = sum(of_all(self._border), Counter())  # what one rank tells of, all must tell of
         for refit in _refits(self.network):
             losses = refit.fit(_of_all_ranks(self.reservoirs[refit.region].sample()))
             if len(losses):
@@ -162,7 +161,7 @@ class SoftmaxRefitSegmentation(SupervisedSegmentation):
         return self._optimization(self.optimizer, self.network.refits, "lr")
 
     def _start(self) -> None:
-        ranks = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+        _, ranks = place()
         self.reservoirs = {region: PixelReservoir(self.max_pixels // ranks, seed=self.seed) for region in DETECTED}
         self._border: Counter[tuple[str, str]] = Counter()
 
@@ -193,13 +192,4 @@ def _border(mask: Tensor) -> Tensor:
 
 def _of_all_ranks(pixels: RoiPixels) -> RoiPixels:
     """The pixels that all ranks have kept, in the order of the ranks."""
-    return RoiPixels(*(torch.cat(column) for column in zip(*_of_each_rank(pixels), strict=True)))
-
-
-def _of_each_rank(own: T) -> list[T]:
-    """What every rank has, in their order."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [own]
-    parts = [own] * distributed.get_world_size()
-    distributed.all_gather_object(parts, own)
-    return parts
+    return RoiPixels(*(torch.cat(column) for column in zip(*of_all(pixels), strict=True)))

@@ -1,13 +1,13 @@
 """Dice of whole validation cases, gathered over ranks."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from kidney_lab.methods.output import region_mask
+from kidney_lab.process_group import of_all
 
 
 class CaseScores:
@@ -36,12 +36,8 @@ class CaseScores:
 
     def gather(self) -> dict[str, float]:
         """Mean over the cases of all ranks: `<region>_dice` and `mean_dice`; starts the next collection."""
-        parts: list[Any] = [self._scores]
-        if distributed.is_available() and distributed.is_initialized():
-            parts = [None] * distributed.get_world_size()
-            distributed.all_gather_object(parts, self._scores)
+        scores = [score for part in of_all(self._scores) for score in part.values()]
         self._scores = {}
-        scores = [score for part in parts for score in part.values()]
         means = {f"{name}_dice": _mean([score[name] for score in scores]) for name in self.regions}
         return {**means, "mean_dice": _mean(list(means.values()))}
 

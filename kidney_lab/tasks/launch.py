@@ -127,7 +127,7 @@ def _pickled(error: BaseException, rank: int) -> bytes:
 
 def _cause(folder: Path, error: ProcessException, n: int) -> BaseException:
     """What ended a training: the error of the process that failed first, which the others may only have felt."""
-    errors = sorted(folder.glob("*.error"))
+    errors = sorted(folder.glob("[!.]*.error"))  # those with a dot were torn when a process was ended
     killed = isinstance(error, ProcessExitedException) and error.exit_code < 0
     if errors and not killed:
         first: BaseException = pickle.loads(errors[0].read_bytes())

@@ -14,7 +14,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 
-from kidney_lab.composition.config_hash import config_hash
 from kidney_lab.composition.messages import to_plain
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.nifti import read_volume, write_volume
@@ -23,7 +22,7 @@ from kidney_lab.data.splits import Split
 from kidney_lab.errors import InputError
 from kidney_lab.files import replacing, write_text
 from kidney_lab.geometry import reorient
-from kidney_lab.metrics.case_scores import LESION_REGIONS, Scoring
+from kidney_lab.metrics.case_scores import Scoring
 from kidney_lab.metrics.evaluate import score_files
 from kidney_lab.metrics.pairs import ScoredFiles, find_label_maps
 from kidney_lab.metrics.scoring import choose_metrics
@@ -56,12 +55,11 @@ def score_predictions(config: DictConfig) -> None:
     run = RunFolder.open(kept)
     folder = Path(config.predictions).expanduser()
     dataset: Dataset = instantiate(config.data, _convert_="all")
-    scoring = scoring_of(config, dataset)
+    scoring = Scoring(tuple(dataset.regions), choose_metrics(config.metrics), lesions=config.lesions)
     labels = label_maps(folder, dataset)
     refuse_trained_on(folder, dataset)
     prepare_dataset(dataset, config, dataset.split.scored_cases)
     refuse_another_split(run, dataset)
-    run.record["config_hash"] = config_hash(plain)  # by which a sweep knows its jobs
     run.record["name"] = f"{config.experiment.row or folder.resolve().name}-{dataset.name}"
     run.record.pop("seed", None)  # of what made the predictions, which is not known
     with run.recording(kept):
@@ -125,17 +123,6 @@ def refuse_trained_on(folder: Path, dataset: Dataset) -> None:
             f"{dataset.split.name} could be shown in training ({some(seen)}): export this very split for it, or choose "
             "the data.split that it was exported with."
         )
-
-
-def scoring_of(config: DictConfig, dataset: Dataset) -> Scoring:
-    """What is scored: the data's regions, by `metrics` and `lesions` as in a training.
-
-    Raises:
-        InputError: `metrics` names an unknown one, or `lesions` needs a region that the data has not.
-    """
-    regions = tuple(dataset.regions)
-    lesions = config.lesions and not {*LESION_REGIONS}.isdisjoint(regions)
-    return Scoring(regions, choose_metrics(config.metrics), lesions=lesions)
 
 
 def keep_labels(run: Path, labels: Mapping[str, Path]) -> None:

@@ -7,10 +7,9 @@ machines `torchrun` does.
 
 import atexit
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -19,11 +18,10 @@ from omegaconf import DictConfig, ListConfig
 from torch import distributed
 
 from kidney_lab.errors import InputError
+from kidney_lab.process_group import wait_for_all
 
 _PATIENCE = timedelta(days=1)
 """How long processes wait for each other: one may prepare a dataset. That one has died is noticed without waiting."""
-
-T = TypeVar("T")
 
 
 def under_torchrun() -> bool:
@@ -102,17 +100,6 @@ def join_group(trainer: DictConfig) -> None:
     atexit.register(_leave_group)
 
 
-def in_group() -> bool:
-    """Whether other processes share the training."""
-    return distributed.is_available() and distributed.is_initialized()
-
-
-def wait_for_all() -> None:
-    """Waits until every process of the training has come here."""
-    if in_group():
-        distributed.barrier()
-
-
 @contextmanager
 def machine_first() -> Iterator[None]:
     """Lets one process of each machine do a block before the others do it, who so find done what is done once."""
@@ -122,24 +109,6 @@ def machine_first() -> Iterator[None]:
     yield
     if not later:
         wait_for_all()
-
-
-def from_first(function: Callable[[], T]) -> T:
-    """What a function gives in the first process, where alone it is called; every process gets it."""
-    if not in_group():
-        return function()
-    answer = [function() if distributed.get_rank() == 0 else None]
-    distributed.broadcast_object_list(answer)
-    return answer[0]  # type: ignore[return-value]  # None only where the function itself gives it
-
-
-def of_all(value: T) -> list[T]:
-    """What every process gives, in their order."""
-    if not in_group():
-        return [value]
-    values = [value] * distributed.get_world_size()
-    distributed.all_gather_object(values, value)
-    return values
 
 
 def _leave_group() -> None:

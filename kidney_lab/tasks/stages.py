@@ -11,18 +11,22 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from kidney_lab.composition.messages import to_plain
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.prepare import GridRecipe
 from kidney_lab.data.priors import Priors
 from kidney_lab.data.store import Store
 from kidney_lab.errors import InputError
 from kidney_lab.inference.load import CHECKPOINT, load_stage
+from kidney_lab.inference.precision import precision_to_predict_in
 from kidney_lab.inference.priors import predict_priors
 from kidney_lab.methods.fit import fit_stage, warm_start
 from kidney_lab.methods.folds import held_out, training_cases
+from kidney_lab.methods.inference_settings import InferenceSettings
 from kidney_lab.methods.pipeline import enabled_stages
 from kidney_lab.methods.stage import Stage
-from kidney_lab.tasks.ranks import from_first, machine_first
+from kidney_lab.process_group import from_first
+from kidney_lab.tasks.ranks import machine_first
 from kidney_lab.tasks.run_folder import RunFolder
 from kidney_lab.tasks.shared_stages import take_stage, training_key
 
@@ -160,6 +164,8 @@ class StageTraining:
     def _predict(
         self, title: str, stage: Stage, cases: Sequence[str], priors: Priors, grid: GridRecipe, source: Priors | None
     ) -> None:
+        """Predicts as the test phase will: the later stage learns from what it is going to get."""
+        settings = InferenceSettings(**to_plain(self.config.inference))
         predict_priors(
             stage,
             cases,
@@ -168,7 +174,8 @@ class StageTraining:
             onto=self._store(grid),
             source=source,
             device=self.device,
-            precision=self.precision,
+            precision=precision_to_predict_in(settings.precision, trained=self.precision, device=self.device),
+            settings=settings,
             title=f"Predicting {len(cases)} cases with {title}",
         )
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 from rich.progress import track
-from torch import distributed
 
 from kidney_lab.data.dataset import Dataset
 from kidney_lab.data.kits import Case
@@ -27,6 +26,7 @@ from kidney_lab.metrics.pairs import ScoredFiles
 from kidney_lab.metrics.scoring import choose_metrics
 from kidney_lab.metrics.strata import strata_frame, write_strata
 from kidney_lab.metrics.table import metrics_frame, write_metrics
+from kidney_lab.process_group import place, wait_for_all
 from kidney_lab.reporting.figures import save_case_panel
 from kidney_lab.tasks.heat_pictures import save_case_heatmaps
 from kidney_lab.tasks.uncertainty import save_uncertainty
@@ -47,8 +47,7 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str, *, painted: P
         painted: folder that keeps the images of cases that have none, see `painted_once`.
         trust: what the run may call beside what every run may, see `kidney_lab.load_method`.
     """
-    parallel = distributed.is_available() and distributed.is_initialized()
-    rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if parallel else (0, 1)
+    rank, world_size = place()
     missing = [case for case in dataset.split.scored_cases if not prediction_file(run, case).is_file()]
     if missing:
         method = load_method(run, device, trust, unfinished=True)  # by its own training
@@ -75,8 +74,7 @@ def segment_scored_cases(run: Path, dataset: Dataset, device: str, *, painted: P
             if not np.array_equal(segmentation.unprocessed.array, segmentation.labels.array):
                 write_volume(unprocessed_file(run, name), segmentation.unprocessed)
             write_volume(prediction_file(run, name), segmentation.labels)  # last: then it is not segmented again
-    if parallel:
-        distributed.barrier()
+    wait_for_all()
 
 
 def read_source_image(case: Case, painted: Path) -> Volume:

@@ -19,6 +19,7 @@ from kidney_lab.inference.precision import choose_precision
 from kidney_lab.memory import overall_peak_mib
 from kidney_lab.metrics.scoring import METRICS_VERSION
 from kidney_lab.metrics.table import read_metrics
+from kidney_lab.process_group import of_all, wait_for_all
 from kidney_lab.reporting.contents import Choices
 from kidney_lab.reporting.html import write_report
 from kidney_lab.reporting.provenance import excluded_words, split_words
@@ -27,7 +28,7 @@ from kidney_lab.tasks.describe import describe_data, describe_device, device_of
 from kidney_lab.tasks.launch import launch
 from kidney_lab.tasks.members import check_members, record_members, record_weights, settle_member_runs
 from kidney_lab.tasks.prepare import prepare_dataset
-from kidney_lab.tasks.ranks import join_group, machine_first, of_all, processes_here, wait_for_all
+from kidney_lab.tasks.ranks import join_group, machine_first, processes_here
 from kidney_lab.tasks.report import EXPERIMENTS
 from kidney_lab.tasks.run_folder import RunFolder, is_first_process
 from kidney_lab.tasks.settings import check_settings

@@ -10,9 +10,9 @@ from kidney_lab.errors import InputError
 from kidney_lab.export import bundle as export
 from kidney_lab.export.bundle import export_bundle
 from kidney_lab.export.onnx import NotExportableError
-from kidney_lab.export.weights import WEIGHTS, read_weights
 from kidney_lab.geometry import Volume, grid_from_spacing
 from kidney_lab.inference.load import load_method
+from kidney_lab.inference.stage_weights import WEIGHTS, read_weights
 from tests.support.made_runs import basic_unet, stage_config, write_run
 
 HOME = "/" + "home/jo"

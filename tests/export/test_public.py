@@ -52,6 +52,29 @@ def test_the_record_keeps_how_many_cases_were_excluded_but_not_which():
     assert public_record({})["data"] == {"n_excluded": 0}
 
 
+def test_relative_paths_lose_their_folders_and_words_stay_words():
+    config = {
+        "data": {"split": "cohorts/jane_doe/mine.json"},
+        "experiment": {"splits": {"kits19": "cohorts/doe.json", "kits23": "kidney_lab"}, "table": "msalds/table1"},
+        "model": {
+            "weights": {"resnet50": "hospital/jane_doe/x.pth", "vgg16": "imagenet"},
+            "loss": {"weights": [1, 0.5]},
+            "stages": {"only": {"weights": r"hospital\y.pth"}},
+        },
+        "predictions": "jane/p",
+    }
+    assert public_config(config) == {
+        "data": {"split": "mine.json"},
+        "experiment": {"splits": {"kits19": "doe.json", "kits23": "kidney_lab"}, "table": "msalds/table1"},
+        "model": {
+            "weights": {"resnet50": "x.pth", "vgg16": "imagenet"},
+            "loss": {"weights": [1, 0.5]},
+            "stages": {"only": {"weights": "y.pth"}},
+        },
+        "predictions": "p",
+    }
+
+
 @pytest.mark.parametrize("path", ["/a/b.pth", "/a/b.pth/", "b.pth", r"C:\a\b.pth", "~/b.pth", "file:///a/b.pth"])
 def test_the_last_part_of_a_path_of_any_system(path):
     assert last_part(path) == "b.pth"

@@ -47,6 +47,11 @@ def test_what_is_no_weight_is_refused(weights):
         check_weights(weights)
 
 
-@pytest.mark.parametrize("weights", ["equal", "validation_dice", [0, 1], (0.5, 0.25)])
-def test_what_is_a_weight_is_taken(weights):
+@pytest.mark.parametrize(
+    ("weights", "chosen"),
+    [("equal", [1.0, 1.0]), ("validation_dice", [0.5, 0.75]), ([0, 1], [0.0, 1.0]), ((0.5, 0.25), [0.5, 0.25])],
+)
+def test_what_is_a_weight_is_taken(weights, chosen):
     check_weights(weights)
+
+    assert choose_weights(weights, ["a", "b"], lambda: {"a": {"tumor": 0.5}, "b": {"tumor": 0.75}}) == chosen

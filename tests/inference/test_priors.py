@@ -10,6 +10,7 @@ from kidney_lab.data.views.window import whole
 from kidney_lab.inference.postprocessing import keep_two_kidneys
 from kidney_lab.inference.priors import predict_priors, prior_labels
 from kidney_lab.inference.restore import resample_labels
+from kidney_lab.methods.inference_settings import DEFAULTS, InferenceSettings
 from kidney_lab.methods.output import RegionOutput, build_output
 from kidney_lab.methods.prediction import Prediction
 
@@ -72,13 +73,15 @@ class Stage:
         self.module.output = OUTPUT
         self.module.train()
         self.asked: list[tuple[int, Tensor | None, bool]] = []
+        self.settings: list[InferenceSettings] = []
 
     @staticmethod
     def intensity(image: Tensor) -> Tensor:
         return image
 
-    def predict(self, image: Tensor, prior: Tensor | None, **settings) -> Prediction:
+    def predict(self, image: Tensor, prior: Tensor | None, *, settings, **others) -> Prediction:
         self.asked.append((int(image.max()), prior, self.module.training))
+        self.settings.append(settings)
         kidney = (image[0] > 0).float()
         return Prediction.held(torch.stack([1 - kidney, kidney, kidney * 0]), whole(COARSE), COARSE)
 
@@ -96,8 +99,9 @@ def stores():
     return {"store": store, "onto": {case: SimpleNamespace(shape=FINE) for case in CASES}}
 
 
-def predict(stage, cases, priors, stores, **settings) -> None:
-    predict_priors(stage, cases, priors, device=CPU, precision="32-true", title="Predicting", **stores, **settings)
+def predict(stage, cases, priors, stores, *, source=None, settings=DEFAULTS) -> None:
+    how = {"device": CPU, "precision": "32-true", "settings": settings, "title": "Predicting"}
+    predict_priors(stage, cases, priors, source=source, **stores, **how)
 
 
 def test_every_case_is_predicted_once_in_evaluation_mode(tmp_path, stores):
@@ -123,6 +127,14 @@ def test_a_stage_that_takes_from_another_gets_what_that_predicted(tmp_path, stor
     predict(stage, CASES[:3], Priors(tmp_path / "priors"), stores, source=source)
 
     assert [prior.unique().tolist() for _, prior, _ in stage.asked] == [[0], [1], [2]]
+
+
+def test_every_case_is_predicted_by_the_settings_of_inference(tmp_path, stores):
+    stage, mirror = Stage(), InferenceSettings(mirror_axes=[1, 2])
+
+    predict(stage, CASES[:2], Priors(tmp_path), stores, settings=mirror)
+
+    assert stage.settings == [mirror, mirror]
 
 
 def test_where_nothing_is_missing_the_network_is_not_touched(tmp_path, stores):

@@ -66,21 +66,25 @@ def test_at_native_scale_image_and_reference_are_averaged():
 
 
 @pytest.mark.parametrize("scale", ["full", "native"])
-def test_every_discriminator_judges_every_pixel_of_its_level(scale):
+def test_every_level_has_its_own_discriminator_which_judges_every_pixel(scale):
     image = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     logits = [torch.zeros(2, 1, size, size) for size in (16, 8, 4)]
     made = discriminators(scale=scale)
 
     for number, level in enumerate(at_scale(image, logits, image.sign().relu(), scale)):
-        assert made(number, level.image, level.target).shape == level.logits.shape
+        judged = made(number, level.image, level.target)
+        assert judged.shape == level.logits.shape
+        torch.testing.assert_close(judged, made.networks[number](torch.cat([level.image, level.target], dim=1)))
 
 
 def test_volumes_have_discriminators_too():
     made = discriminators(network=partial(ConfidenceDiscriminator, spatial_dims=3), channels=(2, 4))
-    image = torch.zeros(1, 1, 4, 8, 8)
+    image = torch.randn(1, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     (level,) = at_scale(image, [torch.ones(1, 1, 2, 4, 4)], image, "full")
 
-    assert made(0, level.image, level.logits).shape == image.shape
+    judged = made(0, level.image, level.logits)
+    assert judged.shape == image.shape
+    torch.testing.assert_close(judged, made.networks[0](torch.cat([image, torch.ones_like(image)], dim=1)))
 
 
 def test_half_precision_ends_in_full():

@@ -203,9 +203,10 @@ def test_ranks_put_their_pixels_together(monkeypatch):
     other = RoiPixels(*(column.flip(0) for column in own))
     border = Counter({("tumor", "all"): 6, ("tumor", "cold"): 3})
     fitted, told = [], {}
-    monkeypatch.setattr("kidney_lab.methods.softmax_refit.distributed", SimpleNamespace(
+    monkeypatch.setattr("kidney_lab.process_group.distributed", SimpleNamespace(
         is_available=lambda: True,
         is_initialized=lambda: True,
+        get_rank=lambda: 0,
         get_world_size=lambda: 2,
         all_gather_object=lambda parts, mine: parts.__setitem__(
             slice(None), [mine, other if isinstance(mine, RoiPixels) else border]

@@ -182,7 +182,9 @@ class TestPriors:
 
         predicted = predict(made, self.image, prior_of((1, np.s_[4:7, 4:7, 4:7])))
 
-        assert predicted.probabilities.shape == (2, 12, 16, 16)
+        assert predicted.box == (slice(0, 12), slice(0, 16), slice(0, 16))
+        expected = WINDOW(self.image.float()).sigmoid().expand(2, -1, -1, -1)
+        torch.testing.assert_close(predicted.probabilities, expected)
 
     def test_where_the_earlier_stage_found_nothing_the_whole_volume_is_searched(self):
         predicted = cascaded().predict(self.image, prior_of())
@@ -312,14 +314,14 @@ class TestDimensions:
         with pytest.raises(InputError, match=r"gives 3D samples \(PatchView\), .*2D ones \(Conv2d\): .*view=slices"):
             stage(network=nn.Conv2d(1, 2, 1))
 
-    def test_slices_for_a_network_of_slices_are_taken(self):
+    def test_a_network_of_slices_judges_every_slice_of_a_batch(self):
+        network, images = nn.Conv2d(1, 2, 1), torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         made = stage(
-            view=SliceView(size=(8, 8), **EPOCH),
-            network=nn.Conv2d(1, 2, 1),
-            inferer=SlidingWindowInferer(roi_size=(8, 8)),
+            view=SliceView(size=(8, 8), **EPOCH), network=network, inferer=SlidingWindowInferer(roi_size=(8, 8))
         )
 
-        assert made.module.infer(torch.zeros(3, 1, 8, 8)).shape == (3, 2, 8, 8)
+        with torch.no_grad():
+            torch.testing.assert_close(made.module.infer(images), network(images).sigmoid())
 
     def test_an_inferer_that_cuts_slices_is_refused_since_the_view_does(self):
         with pytest.raises(InputError, match=r"SliceInferer cuts volumes into slices, which the view has done already"):

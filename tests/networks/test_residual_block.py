@@ -84,7 +84,18 @@ def test_squeeze_and_excitation_scales_the_branch_by_hand_computed_weights():
     torch.testing.assert_close(scaled, torch.tensor([[[[0.75, 2.25]], [[1.0, 2.0]]]]))  # sigmoids 3/4 and 1/4
 
 
-def test_works_in_three_dimensions():
-    block = ResidualBlock(3, 1, 2, dilation=2, se_ratio=1, norm="instance")
+def test_in_three_dimensions_kernels_of_one_slice_give_every_slice_what_two_dimensions_give():
+    settings = {"dilation": 2, "se_ratio": 1, "norm": "instance"}
+    flat, deep = ResidualBlock(2, 1, 2, **settings), ResidualBlock(3, 1, 2, **settings)
+    state = flat.state_dict()
+    for name, weight in deep.state_dict().items():
+        if weight.ndim == 5:
+            middle = torch.zeros_like(weight)
+            middle[:, :, weight.shape[2] // 2] = state[name]
+            state[name] = middle
+    deep.load_state_dict(state)
+    image = torch.randn(1, 1, 8, 10, generator=torch.Generator().manual_seed(0))
 
-    assert block(torch.randn(1, 1, 6, 8, 10)).shape == (1, 2, 6, 8, 10)
+    stacked = deep(image[:, :, None].expand(-1, -1, 6, -1, -1))
+
+    torch.testing.assert_close(stacked, flat(image)[:, :, None].expand(-1, -1, 6, -1, -1))

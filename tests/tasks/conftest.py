@@ -1,4 +1,4 @@
-"""Fixtures of tests of tasks: a run whose network is a threshold, and others' DICOM and web server.
+"""Fixtures of tests of tasks: a run whose network is a threshold, one of a cascade, and others' DICOM and web server.
 
 Folders of tests are no packages, so that pytest imports each file by its path; this does the same.
 """
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from kidney_lab.tasks.stages import StageTraining
+from tests.support.cascade_runs import train, write_case
 from tests.support.made_runs import REGIONS, stage_config, write_run
 
 
@@ -58,3 +60,18 @@ def write_threshold_run():
         return write_run(folder, {"segmentation": weights}, stage=stage, config=config, record=record | started)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory) -> Path:
+    """Folder of six cases, and of the stores made of them."""
+    folder = tmp_path_factory.mktemp("cases")
+    for number in range(6):
+        write_case(folder / "data", number)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(root, tmp_path_factory) -> StageTraining:
+    """A run whose two stages are trained, with priors by stage 1 itself."""
+    return train(root, tmp_path_factory.mktemp("finished"))

@@ -17,8 +17,11 @@ from kidney_lab.composition.search_path import config_folder
 from kidney_lab.data.nifti import read_volume, write_volume
 from kidney_lab.errors import InputError
 from kidney_lab.geometry import Volume
+from kidney_lab.methods.pipeline import enabled_stages
 from kidney_lab.tasks.settings import check_settings
 from kidney_lab.tasks.testing import predicted_regions, segment_scored_cases
+
+NO_DISCRIMINATORS = ("model.adversarial=none", "loss.difficulty=false")
 
 
 def composed(*overrides):
@@ -31,18 +34,20 @@ def composed(*overrides):
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "stages"),
     [
-        [],
-        ["trainer.strategy=ddp"],
-        ["model.coarse=false"],
-        ["data=kits19"],
-        ["model.adversarial=none", "loss.difficulty=false"],
-        ["trainer.strategy=ddp", "model.adversarial=none", "loss.difficulty=false"],
+        ([], ["coarse", "kidney", "mass", "tumor"]),
+        (["trainer.strategy=ddp"], ["coarse", "kidney", "mass", "tumor"]),
+        (["model.coarse=false"], ["kidney", "mass", "tumor"]),
+        (["data=kits19"], ["coarse", "kidney", "tumor"]),  # whose masses are tumors
+        (["trainer.strategy=ddp", *NO_DISCRIMINATORS], ["coarse", "kidney", "mass", "tumor"]),
     ],
 )
-def test_its_settings_work(overrides):
-    check_settings(composed(*overrides))
+def test_its_settings_make_these_stages(overrides, stages):
+    config = composed(*overrides)
+    check_settings(config)
+
+    assert list(enabled_stages(config.model.stages)) == stages
 
 
 @pytest.mark.parametrize(

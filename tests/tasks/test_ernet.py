@@ -26,6 +26,7 @@ from kidney_lab.networks.slice_rois import paste
 from kidney_lab.tasks.settings import check_settings
 from kidney_lab.tasks.testing import segment_scored_cases
 from kidney_lab.tasks.values import check_values
+from tests.support.composed import channels_of
 
 
 def composed(*overrides):
@@ -41,19 +42,23 @@ def check(*overrides):
     config = composed(*overrides)
     check_values(config)
     check_settings(config)
+    return config
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "channels"),
     [
-        [],
-        ["model.refit.enabled=false"],
-        ["data=kits19", "view.neighbours=1", "model.mask_activation=softmax"],
-        ["model.refit.groups=kmeans", "model.roi.scale=inf", "model.heatmap.layer=conv5_mask"],
+        ([], {"detector": 1, "refit": 1}),
+        (["model.refit.enabled=false"], {"detector": 1}),
+        (["data=kits19", "view.neighbours=1", "model.mask_activation=softmax"], {"detector": 3, "refit": 3}),
+        (
+            ["model.refit.groups=kmeans", "model.roi.scale=inf", "model.heatmap.layer=conv5_mask"],
+            {"detector": 1, "refit": 1},
+        ),
     ],
 )
-def test_its_settings_work(overrides):
-    check(*overrides)
+def test_its_settings_make_these_stages_of_so_many_channels(overrides, channels):
+    assert channels_of(check(*overrides)) == channels
 
 
 @pytest.mark.parametrize(

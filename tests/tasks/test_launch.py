@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from functools import partial
@@ -13,8 +14,9 @@ import torch
 from omegaconf import OmegaConf
 
 from kidney_lab.errors import InputError
+from kidney_lab.process_group import from_first, of_all, wait_for_all
 from kidney_lab.tasks.launch import GRACE_S, launch
-from kidney_lab.tasks.ranks import from_first, machine_first, of_all, wait_for_all
+from kidney_lab.tasks.ranks import machine_first
 
 TWO = OmegaConf.create({"accelerator": "cpu", "devices": 2, "num_nodes": 1})
 
@@ -37,9 +39,11 @@ def share(folder):
 
 
 def fail(folder):
-    """The second process fails while the first waits for it."""
+    """The second process fails while the first waits for it; an error is there that a process has torn, ended early."""
     (folder / f"{os.environ['RANK']}.pid").write_text(str(os.getpid()))
     if os.environ["RANK"] == "1":
+        for errors in Path(tempfile.gettempdir()).glob("*/"):
+            (errors / ".0.0.error").touch()
         raise InputError("data.root=x is wrong: mend it.")
     wait_for_all()
 
@@ -84,7 +88,10 @@ def test_one_process_is_the_job_s_own(tmp_path):
     assert found == [tmp_path]
 
 
-def test_a_process_that_fails_ends_the_others_and_the_job_has_its_error(tmp_path):
+def test_a_process_that_fails_ends_the_others_and_the_job_has_its_error(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it is looked up once
     with pytest.raises(InputError, match=r"data\.root=x is wrong") as caught:
         launch(fail, tmp_path, trainer=TWO, log=tmp_path / "run.log")
 

@@ -7,6 +7,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from kidney_lab.composition.arguments import prepare_arguments
+from kidney_lab.composition.config_hash import config_hash
+from kidney_lab.composition.messages import to_plain
 from kidney_lab.composition.resolvers import register_resolvers
 from kidney_lab.composition.search_path import config_folder
 from kidney_lab.data.nifti import write_volume
@@ -82,6 +84,19 @@ def test_it_is_a_row_of_a_table_without_model_seed_and_cost(score, predictions):
     assert (row.title, run.name, run.untrained) == ("nnU-Net", "nnU-Net-kits19", True)
     assert "seed" not in run.record
     assert "model" not in OmegaConf.create(run.config)
+
+
+def test_the_hash_is_that_of_the_configuration_that_is_kept(score, predictions):
+    run = score(predictions)
+
+    kept = to_plain(OmegaConf.load(run / "config.yaml"))
+    assert json.loads((run / "run.json").read_text())["config_hash"] == config_hash(kept)
+
+
+def test_lesions_of_regions_that_have_none_are_refused(score, predictions, tmp_path):
+    with pytest.raises(InputError, match="lesions=true needs a region that has lesions"):
+        score(predictions, "data.regions=[kidney_and_mass]", "lesions=true")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_case_is_named_and_nothing_is_left_behind(score, predictions, tmp_path):

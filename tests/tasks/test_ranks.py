@@ -1,4 +1,3 @@
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +7,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from kidney_lab.errors import InputError
-from kidney_lab.tasks.ranks import check_processes, from_first, machine_first, of_all, processes_here
+from kidney_lab.tasks.ranks import check_processes, machine_first, processes_here
 from kidney_lab.tasks.run_folder import is_first_process
 
 
@@ -85,7 +84,8 @@ def test_the_processes_of_torchrun_must_agree_on_a_run_folder_and_share_one_trai
 
 
 def test_a_process_that_is_alone_waits_for_nobody():
+    done = []
     with machine_first():
-        answer = from_first(partial(int, "7"))
+        done.append("once")
 
-    assert (answer, of_all(8)) == (7, [8])
+    assert done == ["once"]

@@ -14,6 +14,7 @@ from kidney_lab.composition.search_path import config_folder, register_experimen
 from kidney_lab.errors import InputError
 from kidney_lab.tasks.settings import check_settings, check_trainer
 from kidney_lab.tasks.values import check_values
+from tests.support.composed import channels_of
 
 
 def composed(*overrides):
@@ -30,10 +31,7 @@ def check(*overrides):
     check_values(config)
     instantiate(config.data, _convert_="all")
     check_settings(config)
-
-
-def test_the_settings_as_they_come_work():
-    check()
+    return config
 
 
 def test_several_processes_are_started_once_and_normalise_together_on_gpus_alone():
@@ -126,25 +124,41 @@ def test_a_setting_of_a_wrong_type_is_one_sentence_without_python(overrides, sen
 
 
 @pytest.mark.parametrize(
-    "overrides", [["data.n_test=0"], ["data.n_train=3"], ["trainer.devices=auto"], ["model.overlap=0"]]
+    ("last", "beyond"),
+    [
+        ("seed=0", "seed=-1"),
+        ("data.n_test=0", "data.n_test=-1"),
+        ("data.n_train=1", "data.n_train=0"),
+        ("trainer.devices=1", "trainer.devices=0"),
+        ("trainer.devices=auto", "trainer.devices=all"),
+        ("model.overlap=0", "model.overlap=-0.01"),
+    ],
 )
-def test_settings_at_the_end_of_their_range_work(overrides):
-    check(*overrides)
+def test_a_range_ends_with_the_last_value_that_can_work(last, beyond):
+    check(last)
+    with pytest.raises(InputError, match=rf"^{beyond.partition('=')[0]}="):
+        check(beyond)
 
 
 CASCADE = "model=cascade_unet"
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "channels"),
     [
-        [], ["model.cascade=false"], ["model.prior=none"], ["model.prior=out_of_fold"], ["model.output=regions"],
-        ["view=patches", "model.roi=none"], ["model.residual=false", "model.deep_supervision=false"],
-        ["model.from_coarse.labels=[kidney]"], ["model.from_coarse.prior=none"],
+        ([], {"coarse": 1, "fine": 4}),  # the image, and kidney, tumor and cyst of the coarse stage
+        (["model.cascade=false"], {"fine": 1}),
+        (["model.prior=none"], {"coarse": 1, "fine": 1}),
+        (["model.prior=out_of_fold"], {"coarse": 1, "fine": 4}),
+        (["model.output=regions"], {"coarse": 1, "fine": 4}),
+        (["view=patches", "model.roi=none"], {"coarse": 1, "fine": 4}),
+        (["model.residual=false", "model.deep_supervision=false"], {"coarse": 1, "fine": 4}),
+        (["model.from_coarse.labels=[kidney]"], {"coarse": 1, "fine": 2}),
+        (["model.from_coarse.prior=none"], {"coarse": 1, "fine": 1}),
     ],
-)  # fmt: skip
-def test_a_cascade_works_with_its_switches(overrides):
-    check(CASCADE, *overrides)
+)
+def test_the_switches_of_a_cascade_say_which_stages_it_has_and_what_they_see(overrides, channels):
+    assert channels_of(check(CASCADE, *overrides)) == channels
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,21 @@
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from kidney_lab.composition.resolvers import register_resolvers
-from kidney_lab.composition.search_path import config_folder, register_experiments
 from kidney_lab.data.nifti import read_volume, write_volume
 from kidney_lab.data.priors import Priors
-from kidney_lab.data.sampling import SampleKey
-from kidney_lab.data.splits import Split
-from kidney_lab.data.views.prior_input import one_hot
 from kidney_lab.errors import InputError
-from kidney_lab.geometry import Volume, grid_from_spacing, reorient
+from kidney_lab.geometry import Volume, reorient
 from kidney_lab.inference.load import load_method, load_stage
 from kidney_lab.inference.priors import prior_labels
 from kidney_lab.inference.stage import predict_stage
-from kidney_lab.methods import fit as fitting
 from kidney_lab.methods.supervised import SupervisedSegmentation
 from kidney_lab.metrics.case_scores import Scoring
 from kidney_lab.metrics.lesions import LESION_METRICS
@@ -33,123 +24,9 @@ from kidney_lab.tasks import stages as tasks
 from kidney_lab.tasks.run_folder import RunFolder
 from kidney_lab.tasks.stages import StageTraining
 from kidney_lab.tasks.testing import segment_scored_cases, write_scores
+from tests.support.cascade_runs import CPU, SHAPE, copied, recipe, rewrite, train, training, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-CPU = torch.device("cpu")
-SHAPE, SPACING = (24, 36, 40), (6.0, 8.0, 8.0)
-
-
-def write_case(folder: Path, number: int) -> None:
-    """A body with two kidneys, a tumor and a cyst; brighter than what surrounds them."""
-    rng = np.random.default_rng(number)
-    d, h, w = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
-    label = np.zeros(SHAPE, np.uint8)
-    for column in (11, 29):
-        label[((d - 12) * 6) ** 2 + ((h - 20) * 8) ** 2 + ((w - column) * 8) ** 2 < 45**2] = 1
-    label[((d - 12 - number % 3) * 6) ** 2 + ((h - 17) * 8) ** 2 + ((w - 10) * 8) ** 2 < 24**2] = 2
-    label[11:14, 21:24, 28:31] = 3
-    body = ((h - 18) / 16) ** 2 + ((w - 20) / 18) ** 2 < 1
-    image = np.where(np.broadcast_to(body, SHAPE), 20 + 80 * label.astype(float), -1000) + rng.normal(0, 10, SHAPE)
-    grid = grid_from_spacing(SHAPE, SPACING)
-    write_volume(folder / f"case_{number:05d}" / "imaging.nii.gz", Volume(image.astype(np.int16), grid))
-    write_volume(folder / f"case_{number:05d}" / "segmentation.nii.gz", Volume(label, grid))
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    """Folder of six cases, and of the stores made of them."""
-    folder = tmp_path_factory.mktemp("cases")
-    for number in range(6):
-        write_case(folder / "data", number)
-    return folder
-
-
-def recipe(root: Path, *overrides: str, make: bool = False):
-    """The cascade at smoke size on these cases, or on a phantom that is made."""
-    register_resolvers()
-    register_experiments()
-    paths = [f"data.root={root / 'data'}", f"prepare.root={root / 'stores'}"]
-    cases = [] if make else ["data.make=null"]
-    fast = ["trainer=smoke", "data.num_workers=0", "prepare.workers=1", "+trainer.enable_progress_bar=false"]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("config", overrides=["model=cascade_unet", *cases, *paths, *fast, *overrides])
-
-
-def training(root: Path, run: Path, *overrides: str, make: bool = False, sweep: bool = False) -> StageTraining:
-    """A training in fresh objects, as a new process would have them; goes on with a run that is there."""
-    config = recipe(root, *overrides, make=make)
-    record = {"stages": {}, "commit": "abc", "dirty": False, "versions": {}}
-    if (run / "run.json").is_file():
-        record = json.loads((run / "run.json").read_text())
-    dataset = instantiate(config.data, _convert_="all")
-    folder = RunFolder(run, record, sweep=run.parent if sweep else None)
-    return StageTraining(folder, config, dataset, device=CPU, precision="32-true")
-
-
-def train(root: Path, run: Path, *overrides: str, make: bool = False, sweep: bool = False) -> StageTraining:
-    made = training(root, run, *overrides, make=make, sweep=sweep)
-    with made.run.recording(made.config):
-        made.run.update(precision=made.precision)
-        made.train()
-    return made
-
-
-@pytest.fixture(scope="module")
-def finished(root, tmp_path_factory) -> StageTraining:
-    """A run whose two stages are trained, with priors by stage 1 itself."""
-    return train(root, tmp_path_factory.mktemp("finished"))
-
-
-def weights(run: Path, stage: str, name: str = "last") -> dict:
-    return torch.load(run / "stages" / stage / f"{name}.ckpt", weights_only=True)["state_dict"]
-
-
-def rewrite(run: Path, favoured: int, stage: str = "coarse") -> None:
-    """Makes the best network of a stage call every voxel one label."""
-    path = run / "stages" / stage / "best.ckpt"
-    state = torch.load(path, weights_only=True)
-    heads = [name for name in state["state_dict"] if name.endswith("bias") and "head" in name]
-    assert heads
-    for name in heads:
-        state["state_dict"][name].zero_()[favoured] = 1e4
-    torch.save(state, path)
-
-
-def copied(run: Path, to: Path, *, unfinished: str | None = None) -> Path:
-    """A copy of a run, without what a stage's training wrote."""
-    shutil.copytree(run, to)
-    if unfinished is not None:
-        shutil.rmtree(to / "stages" / unfinished)
-        record = json.loads((to / "run.json").read_text())
-        del record["stages"][unfinished]
-        (to / "run.json").write_text(json.dumps(record))
-    return to
-
-
-class StageReached(Exception):  # noqa: N818  no error: it ends a training where the test wants it
-    """Stands for the training of a stage."""
-
-
-def data_of_fine(monkeypatch, root: Path, run: Path, *overrides: str):
-    """The data that stage 2 would be trained and validated on; stage 1 is trained where it is not yet."""
-    seen = []
-
-    def capture(trainer, module, data, checkpoint):
-        if data.train_samples.prior is None:
-            return fit(trainer, module, data, checkpoint)
-        seen.append(data)
-        raise StageReached
-
-    fit = fitting.fit
-    with monkeypatch.context() as patched:
-        patched.setattr(fitting, "fit", capture)
-        with pytest.raises(StageReached):
-            train(root, run, *overrides)
-    return seen[0]
-
-
-STILL = ("model.from_coarse.corrupt=null", "augment=none")
 
 
 class TestBookkeeping:
@@ -209,160 +86,6 @@ class TestSweep:
             expected = weights(alone.path, stage)
             assert all(torch.equal(value, expected[key]) for key, value in weights(run.path, stage).items())
         assert (run.path / "epochs.csv").read_bytes() == (alone.path / "epochs.csv").read_bytes()
-
-
-class TestPriorOfStage2:
-    @pytest.mark.parametrize("kind", ["none", "reference", "predicted", "out_of_fold"])
-    def test_training_sees_what_was_asked_for_and_validation_what_is_predicted(
-        self, kind, monkeypatch, root, finished, tmp_path
-    ):
-        run = copied(finished.run.path, tmp_path / "run", unfinished="fine")
-        data = data_of_fine(monkeypatch, root, run, f"model.prior={kind}", "model.folds=2", *STILL)
-        grid = instantiate(recipe(root).model.stages.fine.grid, _convert_="all").key()[:12]
-        stage_1 = Priors(run / "stages" / "coarse" / "priors" / grid)
-        expected = {"predicted": stage_1, "out_of_fold": Priors(run / "stages" / "coarse" / "folds" / "priors" / grid)}
-
-        sample = data.train_samples[SampleKey(0, 0)]
-        assert sample["image"].shape[0] == (1 if kind == "none" else 4)
-        if kind == "reference":
-            assert torch.equal(sample["image"][1:], one_hot(sample["label"], [1, 2, 3]))
-        if kind in expected:
-            assert data.train_samples.prior.priors.path == expected[kind].path
-            assert not expected[kind].missing(data.split.train)
-        assert not data.train_samples.prior.places
-        assert data.train_samples.view.jitter_mm > 0
-
-        for validated in (data.val_samples.prior, SimpleNamespace(priors=data.val_priors, reference=False)):
-            assert validated.priors.path == stage_1.path
-            assert not validated.reference
-        assert data.val_samples.prior.places
-        assert data.val_samples[SampleKey(0, 0)]["image"].shape[0] == sample["image"].shape[0]
-
-    def test_other_weights_of_stage_1_change_what_stage_2_sees_in_training_and_validation(
-        self, monkeypatch, root, finished, tmp_path
-    ):
-        seen = {}
-        for label in (0, 1):
-            run = copied(finished.run.path, tmp_path / str(label), unfinished="fine")
-            shutil.rmtree(run / "stages" / "coarse" / "priors")
-            rewrite(run, favoured=label)
-            data = data_of_fine(monkeypatch, root, run, *STILL)
-            patches, cases = data.val_dataloader()
-            seen[label] = {
-                "training": data.train_samples[SampleKey(0, 0)],
-                "validation": next(iter(patches)),
-                "case": cases.dataset[0],
-            }
-
-        for label, parts in seen.items():
-            assert bool((parts["training"]["image"][1] == 1).any()) == bool(label)
-            assert bool((parts["validation"]["image"][:, 1] == 1).any()) == bool(label)
-            assert bool((parts["case"]["prior"] == 1).any()) == bool(label)
-        assert torch.equal(seen[0]["training"]["image"][0], seen[1]["training"]["image"][0])
-        assert torch.equal(seen[0]["training"]["label"], seen[1]["training"]["label"])
-
-    def test_other_weights_of_stage_1_change_what_stage_2_sees_of_a_new_scan(self, root, finished, tmp_path):
-        seen = {}
-        for label in (1, 2):
-            run = copied(finished.run.path, tmp_path / str(label))
-            rewrite(run, favoured=label)
-            method = load_method(run, "cpu")
-            windows = seen.setdefault(label, [])
-            method.stages["fine"].module.network.register_forward_pre_hook(
-                lambda _, inputs, kept=windows: kept.append(inputs[0].clone())
-            )
-            method.segment_file(root / "data" / "case_00000" / "imaging.nii.gz")
-
-        for label, windows in seen.items():
-            channels = torch.cat(windows).amax(dim=(0, 2, 3, 4))[1:].tolist()
-            assert channels == [float(value == label) for value in (1, 2, 3)]
-
-    def test_a_new_scan_gets_the_prior_that_validation_showed(self, root, finished):
-        (case,) = finished.dataset.split.val
-        method, shown = load_method(finished.run.path, "cpu"), []
-        fine = method.stages["fine"]
-        predict = fine.predict
-        fine.predict = lambda image, prior, **given: shown.append(prior) or predict(image, prior, **given)
-
-        method.segment_file(root / "data" / case / "imaging.nii.gz")
-
-        stored = Priors(finished.run.path / "stages" / "coarse" / "priors" / fine.grid.key()[:12])
-        np.testing.assert_array_equal(shown[0][0].numpy(), stored[case].label[...])
-
-
-class TestOutOfFold:
-    @pytest.fixture
-    def marked(self, monkeypatch):
-        """Networks that know what they were trained on, in the place of real ones; says which predicted which case."""
-        trained: dict[Path, tuple[str, ...]] = {}
-        predicted: list[tuple[str, tuple[str, ...]]] = []
-
-        def fit_stage(name, *, split, checkpoints, config, **settings):
-            assert config.init is None
-            trained[checkpoints] = tuple(split.train)
-            return {"trained_on": list(split.train)}
-
-        def predict_priors(stage, cases, priors, **settings):
-            for case in priors.missing(cases):
-                predicted.append((case, stage))
-                priors.write(case, np.zeros((2, 2, 2), np.uint8))
-
-        monkeypatch.setattr(tasks, "fit_stage", fit_stage)
-        monkeypatch.setattr(tasks, "load_stage", lambda config, folder: trained[folder])
-        monkeypatch.setattr(tasks, "predict_priors", predict_priors)
-        monkeypatch.setattr(StageTraining, "_store", lambda self, grid: None)
-        monkeypatch.setattr(
-            StageTraining, "_predict",
-            lambda self, title, stage, cases, priors, grid, source: predict_priors(stage, cases, priors),
-        )  # fmt: skip
-        return predicted
-
-    @pytest.mark.parametrize("seed", range(3))
-    @pytest.mark.parametrize(("n_cases", "n_folds"), [(2, 2), (7, 3), (11, 5), (6, 6)])
-    def test_no_case_s_prior_comes_from_a_network_that_saw_it(self, marked, root, tmp_path, n_cases, n_folds, seed):
-        made = training(root, tmp_path, "model.prior=out_of_fold", f"model.folds={n_folds}", f"seed={seed}")
-        cases = tuple(f"case_{k:05d}" for k in range(n_cases))
-        made.dataset.split = Split(train=cases, val=("case_00090", "case_00091"), test=("case_00099",))
-        fine = instantiate(made.stages["fine"], _convert_="all")
-
-        made._training_priors(fine)
-
-        assert Counter(case for case, _ in marked) == Counter(cases)
-        for case, seen in marked:
-            assert case not in seen
-            assert set(seen) < set(cases)
-        parts = made.run.record["folds"].values()
-        assert all(not set(part["held_out"]) & set(part["trained_on"]) for part in parts)
-        assert sorted(case for part in parts for case in part["held_out"]) == sorted(cases)
-
-    def test_weights_that_may_have_seen_a_case_are_no_start_for_its_fold(self, marked, root, tmp_path):
-        made = training(root, tmp_path, "model.prior=out_of_fold", "model.folds=3", "init=another_run")
-
-        made._out_of_fold("coarse", instantiate(made.stages["fine"].grid, _convert_="all"), 3)
-
-        assert len(marked) == 3
-        assert made.config.init == "another_run"
-
-    def test_every_prior_on_disk_is_by_the_network_of_its_own_fold(self, root, finished, tmp_path):
-        run = copied(finished.run.path, tmp_path / "run", unfinished="fine")
-        made = train(root, run, "model.prior=out_of_fold", "model.folds=3")
-        fine = instantiate(made.stages["fine"], _convert_="all")
-        record = json.loads((run / "run.json").read_text())
-        priors = Priors(run / "stages" / "coarse" / "folds" / "priors" / fine.grid.key()[:12])
-
-        assert list(record["folds"]) == [f"coarse/folds/{k}" for k in range(3)]
-        assert list(record["stages"]) == ["coarse", "fine"]
-        for part, facts in record["folds"].items():
-            stage = load_stage(made.stages["coarse"], run / "stages" / part)
-            stage.module.eval()
-            for case in facts["held_out"]:
-                image = made._store(stage.grid)[case].image[...]
-                predicted = predict_stage(stage, image, None, device=CPU, precision="32-true")
-                expected = prior_labels(predicted, made._store(fine.grid)[case].shape, stage.module.output)
-                np.testing.assert_array_equal(priors[case].label[...], expected)
-        # Statistics of intensities, too, are those of the other folds' cases.
-        means = {json.loads(path.read_text())["mean"] for path in run.glob("stages/coarse/folds/*/intensity.json")}
-        assert len(means) == 3
 
 
 class TestResuming:

@@ -3,7 +3,7 @@ import torch
 from safetensors import safe_open
 
 from kidney_lab.errors import InputError
-from kidney_lab.export.weights import WEIGHTS, read_weights, write_weights
+from kidney_lab.inference.stage_weights import WEIGHTS, read_weights, write_weights
 
 
 def state() -> dict[str, torch.Tensor]:
