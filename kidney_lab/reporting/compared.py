@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from kidney_lab.reporting.formatting import MISSING
+from kidney_lab.reporting.provenance import split_words
 from kidney_lab.reporting.row_groups import RowGroup
 from kidney_lab.reporting.runs import Run
 from kidney_lab.reporting.scores import regions_of, shown_metrics, values_of
+from kidney_lab.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,7 @@ def compared(runs: Sequence[Run], groups: Iterable[RowGroup]) -> list[Compared]:
     return [
         *(_of_group(group) for group in groups),
         *(
-            _of_runs(same, name, _slug(name if names.count(name) == 1 else f"{name}-{place}"))
+            _of_runs(same, name, place if names.count(name) > 1 else None)
             for place, (same, name) in enumerate(zip(by_split, names, strict=True))
         ),
     ]
@@ -143,12 +146,19 @@ def _of_group(group: RowGroup) -> Compared:
     return Compared(group.id, f"{group.table} on {note}", note, methods, scores, of_rows=True)
 
 
-def _of_runs(runs: list[Run], name: str, own_id: str) -> Compared:
+def _of_runs(runs: list[Run], name: str, place: int | None) -> Compared:
+    """Runs on one split of some data; its place where there are several of them."""
     tables = [run.metrics for run in runs]
     scores = {metric: regions_of(tables) for metric in shown_metrics(tables)}
     note = _marked(name, synthesized=any(run.synthesized for run in runs))
     methods = [Method(run.name, run.metrics, [run]) for run in runs]
-    return Compared(own_id, note, note, methods, scores, of_rows=False)
+    own_id, title = (name, note) if place is None else (f"{name}-{place}", f"{note}, {_cases_words(runs[0])}")
+    return Compared(_slug(own_id), title, note, methods, scores, of_rows=False)
+
+
+def _cases_words(run: Run) -> str:
+    split = split_words(run.data)
+    return counted(run.metrics["case"].nunique(), "case") if split == MISSING else f"split {split}"
 
 
 def _marked(data: str, *, synthesized: bool) -> str:

@@ -95,8 +95,12 @@ class Contents:
 
     @property
     def left_out(self) -> list[str]:
-        """Sentences on what the tables leave out, each once."""
-        return list(dict.fromkeys(sentence for section in self.sections for sentence in section.notes))
+        """Sentences on what the tables leave out, each once, with the title of the table that it is about first."""
+        about: dict[str, str] = {}
+        for section in self.sections:
+            for sentence in section.notes:
+                about.setdefault(sentence, section.title)
+        return [f"{title}: {sentence}" for sentence, title in about.items()]
 
 
 def collect(paths: Sequence[Path], choices: Choices) -> Contents:

@@ -23,7 +23,7 @@ from kidney_lab.reporting.panels import choose_panels, confidence_panels, heatma
 from kidney_lab.reporting.paper_figures import write_figures
 from kidney_lab.reporting.pictures import Pictures, case_pictures
 from kidney_lab.reporting.plots import score_plot
-from kidney_lab.reporting.provenance import comparison_warnings, scored_part
+from kidney_lab.reporting.provenance import comparison_warnings, scored_part, unscored_warning
 from kidney_lab.reporting.published import published_markdown
 from kidney_lab.reporting.report_tables import report_tables
 from kidney_lab.reporting.results import results_json
@@ -90,7 +90,7 @@ def write_report(runs: Sequence[Path], output: Path, choices: Choices | None = N
     """
     chosen = choices or Choices()
     contents = collect(runs, chosen)
-    for sentence in (*comparison_warnings(contents.runs), *contents.left_out):
+    for sentence in (*unscored_warning(contents.runs), *comparison_warnings(contents.runs), *contents.left_out):
         log.warning("%s", sentence)
     report = Report(
         html=output / "report.html",

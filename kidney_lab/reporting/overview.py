@@ -13,6 +13,7 @@ from kidney_lab.reporting.provenance import (
     made_up,
     refit_warning,
     split_words,
+    unscored_warning,
     validation_warning,
 )
 from kidney_lab.reporting.runs import Run
@@ -50,7 +51,8 @@ def warnings(runs: Sequence[Run]) -> list[str]:
             f"The images of {', '.join(names)} are synthesized: these scores say nothing about patients and must not "
             "be compared with those on real scans."
         )
-    return [*found, *refit_warning(runs), *validation_warning(runs), *comparison_warnings(runs)]
+    kinds = (refit_warning, validation_warning, unscored_warning, comparison_warnings)
+    return [*found, *(sentence for warning in kinds for sentence in warning(runs))]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:

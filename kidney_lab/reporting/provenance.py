@@ -74,6 +74,12 @@ def validation_warning(runs: Sequence[Run]) -> list[str]:
     ]
 
 
+def unscored_warning(runs: Sequence[Run]) -> list[str]:
+    """Sentence on runs that no table of scores can show."""
+    names = [f"{run.name} ({run.record.get('status', 'no scores')})" for run in runs if run.metrics.empty]
+    return [f"Without scores yet, and in no table of them: {', '.join(names)}."] if names else []
+
+
 def comparison_warnings(runs: Sequence[Run]) -> list[str]:
     """Sentences on why scores of these runs cannot be compared, or not all of them."""
     found = []

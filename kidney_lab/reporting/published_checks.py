@@ -113,8 +113,9 @@ def _impossible_note(found: Sequence[Contradiction]) -> str:
 def _pooled_note(found: Sequence[Contradiction]) -> str:
     law, worst = found[0].finding.law, max(found, key=lambda one: abs(one.finding.excess))
     return (
-        f"Possible as means over cases alone: for pooled counts {METRIC_TABLE[law.metric].title} is {law.sense} "
-        f"{law.words}. Broken in {counted(len(found), 'place')}, most by {_place(worst)} "
+        "The paper's own numbers are possible as means over cases alone: for pooled counts "
+        f"{METRIC_TABLE[law.metric].title} is {law.sense} {law.words}. "
+        f"Broken in {counted(len(found), 'place')}, most by {_place(worst)} "
         f"({_printed(worst.finding.value)}, pooled {_printed(worst.finding.limit)})."
     )
 

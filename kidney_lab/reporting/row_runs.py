@@ -50,7 +50,7 @@ def choose_runs(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
                 latest[key, *training] = run
     chosen = [run for run, key in finished if (same := _training(run)) is None or latest[key, *same] is run]
     notes = [
-        f"Not counted in the means of rows, since its training is {_status(run)}: {run.name}."
+        f"Not counted in the means of rows, since its training has not finished ({_status(run)}): {run.name}."
         for run, _ in of_rows
         if _status(run) != "finished"
     ]

@@ -163,9 +163,7 @@ def read_run(path: Path) -> Run:
         raise InputError(f"{path} holds how far annotators agree, no run: name it by human={path}.")
     if not (path / "run.json").is_file() and all((path / name).is_file() for name in ("metrics.csv", "summary.json")):
         return _scores_alone(path)
-    for needed in ("config.yaml", "run.json"):
-        if not (path / needed).is_file():
-            raise InputError(f"{path} is no run folder: it has no {needed}.")
+    _refuse_unbegun(path)
     try:
         record = json.loads((path / "run.json").read_text(encoding="utf-8"))
         epochs = path / "epochs.csv"
@@ -187,6 +185,26 @@ def read_run(path: Path) -> Run:
         )
     except (ValueError, AttributeError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{path} cannot be read as a run folder: {' '.join(str(error).split())}.") from error
+
+
+def _refuse_unbegun(path: Path) -> None:
+    """Says of a folder without a run what it is.
+
+    Raises:
+        InputError: it is a job that ended, or waits, before anything was trained; a sweep's folder; or neither.
+    """
+    if not (path / "run.json").is_file():
+        if (path / "multirun.yaml").is_file() or any(path.glob("*/run.json")):
+            raise InputError(f"{path} is the folder of a sweep: name its jobs, {path}/*.")
+        raise InputError(f"{path} is no run folder: it has no run.json.")
+    if not (path / "config.yaml").is_file():
+        try:
+            record = json.loads((path / "run.json").read_text(encoding="utf-8"))
+            told = [f"row {row}"] if (row := record["job"]["row"]) else []
+            told += [str(record["status"]), *([str(record["error"])] if "error" in record else [])]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path} is no run folder: it has no config.yaml.") from None
+        raise InputError(f"{path} is a job of a sweep in which nothing was trained: {', '.join(told)}.")
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:

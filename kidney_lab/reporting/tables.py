@@ -19,6 +19,7 @@ from kidney_lab.reporting.provenance import (
     made_up,
     scored_part,
     split_words,
+    unscored_warning,
     validation_warning,
 )
 from kidney_lab.reporting.runs import Run
@@ -137,7 +138,11 @@ def scores_markdown(
     """
     lines = [f"# Scores of the {scored_part(runs)} cases", ""]
     lines += [f"- **{run.name}**: {_provenance(run)}" for run in runs]
-    lines += [line for sentence in (*validation_warning(runs), *comparison_warnings(runs)) for line in ("", sentence)]
+    lines += [
+        line
+        for sentence in (*validation_warning(runs), *unscored_warning(runs), *comparison_warnings(runs))
+        for line in ("", sentence)
+    ]
     lines += ["", _MEANS, ""]
     lines += [line for sentence in notes for line in (sentence, "")]
     cells = [[row.run, *score_cells(row)] for row in rows]

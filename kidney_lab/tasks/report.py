@@ -37,7 +37,8 @@ def report(config: DictConfig) -> None:
 
 def report_runs(config: DictConfig) -> None:
     """Writes `report.html` of finished runs and of scores, and its tables, directly into `output`."""
-    written = write_report(run_folders(config.runs), Path(config.output), choices_of(config))
+    folders, output = run_folders(config.runs), output_folder(str(config.output))
+    written = write_report(folders, output, choices_of(config))
     for sentence in written.skipped:
         print(f"skipped {sentence}")
     print(f"report  {written.html}")
@@ -48,6 +49,20 @@ def report_wandb(config: DictConfig) -> None:
     from kidney_lab.tasks.wandb_report import save_in_wandb  # slow to import
 
     save_in_wandb(run_folders(config.runs), choices_of(config))
+
+
+def output_folder(named: str) -> Path:
+    """The folder of a report, which need not be there.
+
+    Raises:
+        InputError: it is a file, or a run's own.
+    """
+    output = Path(named)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"output={named} is a file: name a folder for the report.")
+    if (output / "run.json").is_file():
+        raise InputError(f"output={named} is a run folder, whose tables and figures would be replaced: name another.")
+    return output
 
 
 def run_folders(runs: object) -> list[Path]:

@@ -55,7 +55,7 @@ def test_scores_of_another_tool_stand_beside_the_run_on_the_same_cases(make_run,
 
     assert [method.runs[0].path.name for method in one.methods] == ["fewer"]
     assert [method.runs[0].path.name for method in other.methods] == ["nnunet", "run"]  # as in the report
-    assert other.title == "kits19"
+    assert [one.title, other.title] == ["kits19, split b", "kits19, 4 cases"]
 
 
 def test_scores_alone_are_compared_with_each_other(make_scores, tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from kidney_lab.errors import InputError
@@ -17,7 +19,7 @@ def test_a_baseline_that_is_no_run_and_no_folder_is_refused(make_run, tmp_path):
     with pytest.raises(InputError, match=r"baseline=nothing is no run of this report: name one of unet3d-kits19, or"):
         collect([make_run()], Choices(baseline="nothing"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty cannot be the baseline: .*no config\.yaml"):
+    with pytest.raises(InputError, match=r"empty cannot be the baseline: .*no run\.json"):
         collect([make_run("b")], Choices(baseline=str(tmp_path / "empty")))
 
 
@@ -48,3 +50,12 @@ def test_sections_are_differences_other_scores_and_strata(make_scores, tmp_path)
     contents = collect([tmp_path / "c"], Choices())
     assert [section.id for section in contents.sections] == ["other-scores"]
     assert contents.left_out == []
+
+
+def test_what_tables_leave_out_is_told_once_with_the_table_that_it_is_about(make_scores):
+    contents = collect([make_scores("a"), make_scores("b")], Choices())
+    (section,) = contents.sections
+    again = replace(section, title="Another", notes=["left out: x", "left out: y"])
+    told = replace(contents, sections=[replace(section, notes=["left out: x"]), again]).left_out
+
+    assert told == [f"{section.title}: left out: x", "Another: left out: y"]

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from kidney_lab.reporting.provenance import (
@@ -5,6 +7,7 @@ from kidney_lab.reporting.provenance import (
     excluded_words,
     refit_warning,
     split_words,
+    unscored_warning,
     validation_warning,
 )
 from kidney_lab.reporting.runs import read_run, read_runs
@@ -72,6 +75,19 @@ def test_only_runs_with_validation_scores_are_warned_of(make_run):
     assert "The split of unet3d-kits19 (validation) has no test cases" in sentence
     assert "other" not in sentence
     assert validation_warning(runs[1:]) == []
+
+
+def test_runs_without_scores_are_named_with_what_became_of_them(make_run):
+    done, begun = make_run("done"), make_run("begun")
+    for name in ("metrics.csv", "summary.json"):
+        (begun / name).unlink()
+    record = json.loads((begun / "run.json").read_text())
+    (begun / "run.json").write_text(json.dumps({**record, "name": "begun", "status": "interrupted"}))
+
+    (sentence,) = unscored_warning(read_runs([done, begun])[0])
+
+    assert sentence == "Without scores yet, and in no table of them: begun (interrupted)."
+    assert unscored_warning([read_run(done)]) == []
 
 
 def test_scores_alone_are_said_not_to_compare_only_where_their_cases_differ(make_run, make_scores):

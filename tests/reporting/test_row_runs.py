@@ -46,7 +46,8 @@ def test_what_has_not_finished_is_in_no_mean_and_is_named(write_row, tmp_path, s
     assert row.runs == [runs[0]]
 
     (section,) = published_sections(runs, tmp_path)
-    assert section.notes == [f"Not counted in the means of rows, since its training is {status}: broken."]
+    told = f"Not counted in the means of rows, since its training has not finished ({status}): broken."
+    assert section.notes == [told]
 
 
 @pytest.mark.parametrize(

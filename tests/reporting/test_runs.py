@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -20,13 +21,30 @@ def test_run_without_test_scores_is_still_a_run(make_run):
     assert list(run.metrics.columns) == ["case", "region", "metric", "value"]
 
 
+def test_a_job_in_which_nothing_was_trained_tells_its_error_and_a_sweep_its_jobs(tmp_path):
+    job = {"status": "failed", "error": "predictions=p is no folder", "job": {"row": "nnU-Net"}}
+    waiting = {"status": "waiting", "job": {"row": None}}
+    for name, record in {"0": job, "1": waiting}.items():
+        (tmp_path / "s" / name).mkdir(parents=True)
+        (tmp_path / "s" / name / "run.json").write_text(json.dumps(record))
+
+    with pytest.raises(InputError) as told:
+        read_runs([tmp_path / "s" / "0", tmp_path / "s" / "1", tmp_path / "s"])
+
+    assert [line.partition("/s")[2] for line in str(told.value).splitlines()[1:]] == [
+        "/0 is a job of a sweep in which nothing was trained: row nnU-Net, failed, predictions=p is no folder.",
+        "/1 is a job of a sweep in which nothing was trained: waiting.",
+        f" is the folder of a sweep: name its jobs, {tmp_path}/s/*.",
+    ]
+
+
 def test_what_is_no_run_is_skipped_with_the_reason(make_run, tmp_path: Path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.yaml").touch()
     (tmp_path / "broken" / "run.json").write_text("{")
     runs, skipped = read_runs([tmp_path / "nothing", make_run(), tmp_path / "broken"])
     assert len(runs) == 1
-    assert "nothing is no run folder: it has no config.yaml." in skipped[0]
+    assert "nothing is no run folder: it has no run.json." in skipped[0]
     assert "broken cannot be read as a run folder" in skipped[1]
 
 
@@ -104,7 +122,7 @@ def test_a_folder_of_scores_is_read_under_its_own_name(make_scores, tmp_path, mo
 def test_scores_without_their_summary_are_no_folder_of_scores(make_scores):
     folder = make_scores()
     (folder / "summary.json").unlink()  # written last
-    with pytest.raises(InputError, match=r"no run folder: it has no config\.yaml"):
+    with pytest.raises(InputError, match=r"no run folder: it has no run\.json"):
         read_run(folder)
 
 

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from kidney_lab.errors import InputError
 from kidney_lab.metrics import write_metrics
-from kidney_lab.tasks.report import EXPERIMENTS, choices_of, expand, run_folders
+from kidney_lab.tasks.report import EXPERIMENTS, choices_of, expand, output_folder, run_folders
 
 
 def test_brackets_in_what_exists_are_themselves(tmp_path, monkeypatch):
@@ -61,6 +61,18 @@ def test_runs_may_be_named_by_several_globs_and_count_once(tmp_path):
     assert run_folders(f"{tmp_path}/a/1") == [tmp_path / "a" / "1"]
     with pytest.raises(InputError, match=r"runs=.*/c/\* matches nothing: name run folders"):
         run_folders(OmegaConf.create([f"{tmp_path}/a/*", f"{tmp_path}/c/*"]))
+
+
+def test_a_report_is_written_into_no_file_and_no_run(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").touch()
+
+    assert output_folder(str(tmp_path / "new")) == tmp_path / "new"
+    with pytest.raises(InputError, match="file is a file: name a folder for the report"):
+        output_folder(str(tmp_path / "file"))
+    with pytest.raises(InputError, match="run is a run folder, whose tables and figures would be replaced: name an"):
+        output_folder(str(tmp_path / "run"))
 
 
 def test_runs_may_lie_in_the_home_folder(tmp_path, monkeypatch):
