@@ -41,6 +41,8 @@ name is itself."""
 LIST_KEYS = ("data.cases", "data.exclude")
 """Keys whose values may be lists without brackets, as in `data.cases=3,7,10-12`; in a sweep a comma still sweeps."""
 
+_MULTIRUN = ("-m", "--multirun")
+
 _ROW_OF_PREDICTIONS = re.compile(r"rows\..+\.predictions")
 
 _ASSIGNMENT = re.compile(r"(?P<key>[+~]{0,2}[^=]+)=(?P<value>.*)", re.DOTALL)
@@ -131,7 +133,7 @@ def _with_stored_overrides(arguments: list[str], run: str) -> list[str]:
     paths = {key: path for key, path in content["paths"].items() if key not in given}
     kept = [override for override in content["overrides"] if _name(override) not in {*given, *paths}]
     kept += [f"{key}={quote_path(path)}" for key, path in paths.items()]
-    if any(argument in ("-m", "--multirun") for argument in arguments):
+    if any(argument in _MULTIRUN for argument in arguments):
         raise InputError(f"resume={run} goes on with one training: leave out -m.")
     kept.append(f"hydra.run.dir={quote_path(str(Path(run).resolve()))}")
     place = next(i for i, argument in enumerate(arguments) if _name(argument) == "resume")  # flags may stand before
@@ -153,8 +155,10 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
         InputError: `resume` names a folder that is no run.
     """
-    multirun = any(argument in ("-m", "--multirun") for argument in arguments)
-    result = list(arguments)
+    flags = [argument for argument in arguments if argument in _MULTIRUN]
+    multirun = bool(flags)
+    # Hydra takes no flag between overrides; this one comes to mind late.
+    result = [*flags, *(argument for argument in arguments if argument not in _MULTIRUN)]
     run = _value_of(result, "resume")
     folder = _value_of(result, "hydra.run.dir")
     if run and run != "null" and folder is None:

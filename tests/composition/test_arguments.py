@@ -90,13 +90,18 @@ def test_files_of_weights_may_be_a_mapping(tmp_path, monkeypatch):
 
 
 def test_values_that_are_no_paths_stay_as_they_are():
-    arguments = ["model=unet3d", "model.channels=[1,2]", "-m", "seed=1,2", "--cfg", "job"]
+    arguments = ["-m", "model=unet3d", "model.channels=[1,2]", "seed=1,2", "--cfg", "job"]
 
     assert prepare_arguments(arguments) == arguments
 
 
 def test_no_path_is_null():
     assert prepare_arguments(["init=null"]) == ["init=null"]
+
+
+def test_a_sweep_may_be_asked_for_at_any_place():
+    assert prepare_arguments(["data=phantom", "-m", "seed=0,1"]) == ["-m", "data=phantom", "seed=0,1"]
+    assert prepare_arguments(["seed=0,1", "--multirun"]) == ["--multirun", "seed=0,1"]
 
 
 def test_a_comma_sweeps_in_a_multirun_and_is_a_comma_otherwise():
